@@ -1,0 +1,85 @@
+"""What the parts of the package hand to one another: every tuple, alias and abstract class, and the letters for shapes.
+
+Shape letters: B batch, C channels, H height, W width, D embedding, K classes, N tokens, M teachers.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, as_tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lightning_transfer.parts import Part
+
+
+class ImageBatch(NamedTuple):
+    """Images in [0, 1], their targets, and where each image came from.
+
+    Shape:
+        image (B, C, H, W) float; target (B,) int64, or (B, K) float in [0, 1] for several labels an image, or (B,) filled with
+        -1 where the label is unknown; name has B entries, a file's path or `set/split/number`.
+    """
+
+    image: Tensor
+    target: Tensor
+    name: Sequence[str] = ()
+
+
+class Features(NamedTuple):
+    """A backbone's view of a batch: one vector an image, and the map(s) it was pooled from.
+
+    Shape:
+        embedding (B, D); maps, each (B, C, H, W) or (B, N, D).
+    """
+
+    embedding: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
+class Prediction(NamedTuple):
+    """Scores of the classes before softmax, and the features that they were computed from.
+
+    Shape:
+        logits (B, K), or (M, B, K) from an ensemble of teachers.
+    """
+
+    logits: Tensor
+    features: Features
+
+
+class StepOutput(NamedTuple):
+    """What a module's step hands back: the loss, its unweighted terms for the log, and what the metrics compare.
+
+    Shape:
+        loss scalar; terms scalars; logits (B, K); target as in `ImageBatch`.
+    """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    logits: Tensor | None = None
+    target: Tensor | None = None
+
+
+def logits_only(logits: Tensor | Sequence[Sequence[float]]) -> Prediction:
+    """Wrap bare logits as a prediction, for losses that look at nothing else.
+
+    Args:
+        logits: (B, K) or (M, B, K), a tensor or nested lists.
+    """
+    logits = as_tensor(logits)
+    return Prediction(logits, Features(logits.new_empty(*logits.shape[:-1], 0)))
+
+
+class ModelEdit(Part, ABC):
+    """Changes a model in place, once, before training: freeze, re-initialise, insert, prune."""
+
+    @abstractmethod
+    def __call__(self, model: nn.Module) -> None: ...
+
+
+HeadFactory = Callable[[int, int], nn.Module]  # (in_features, num_classes) -> (B, D) to (B, K)
+TransformFactory = Callable[[int], nn.Module]  # image size in pixels -> uint8 or float (C, H, W) to (C, size, size)
+OptimizerFactory = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]  # jsonargparse needs the bare Iterable
+SchedulerFactory = Callable[[Optimizer, int], LRScheduler]  # int: optimiser steps of the whole training
