@@ -1,0 +1,21 @@
+"""Transfer learning with PyTorch Lightning: adapt a pretrained network on its inputs, its mapping or its outputs."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["FinetuneModule", "Optim", "TimmBackbone", "TransferModule", "__version__"]
+
+if TYPE_CHECKING:
+    from lightning_transfer.backbones import TimmBackbone
+    from lightning_transfer.modules import FinetuneModule, TransferModule
+    from lightning_transfer.optim import Optim
+
+# Imported on first use: torch, Lightning and timm take seconds, and `lightning-transfer --help` needs none of them.
+_HOMES = {"FinetuneModule": "modules", "TransferModule": "modules", "Optim": "optim", "TimmBackbone": "backbones"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

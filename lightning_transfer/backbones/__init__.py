@@ -1,0 +1,6 @@
+"""Backbones: images (B, C, H, W) in [0, 1] to `Features`; each begins with its own normalisation and has `num_features`."""
+
+from lightning_transfer.backbones.base import Backbone, ModuleBackbone, as_backbone
+from lightning_transfer.backbones.timm import TimmBackbone
+
+__all__ = ["Backbone", "ModuleBackbone", "TimmBackbone", "as_backbone"]

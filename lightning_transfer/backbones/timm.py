@@ -1,0 +1,77 @@
+"""Any image model of timm as a backbone, with its own normalisation in front and its classifier off."""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_transfer.backbones.base import Backbone
+from lightning_transfer.backbones.weights import load_weights
+from lightning_transfer.checkpoint import expects_checkpoint
+from lightning_transfer.contracts import Features
+
+
+class TimmBackbone(Backbone):
+    """A timm model without its classifier.
+
+    Args:
+        name: timm's name, `resnet18` or `vit_small_patch16_224.dino` for example.
+        pretrained: where the weights come from: `true` the hub, through timm; `packaged` an installed Python package that brings
+            them; a path to a `.safetensors` or `.pth` file; `false` random; `auto` the hub if it can be reached, otherwise random
+            with a warning.
+        options: further arguments of `timm.create_model`, `{drop_path_rate: 0.1}` for example.
+
+    Shape:
+        image (B, 3, H, W) in [0, 1] → embedding (B, D), one map (B, C, h, w) or (B, N, D).
+
+    Raises:
+        ValueError: for a name that timm does not know (the nearest are named), or weights that do not fit.
+        FileNotFoundError: for weights that cannot be had, with the ways to get them.
+    """
+
+    def __init__(self, name: str, pretrained: bool | str = "auto", options: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self._take(_create(name, options or {}))
+        if not expects_checkpoint():
+            load_weights(self.model, name, pretrained, options or {})
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "TimmBackbone":
+        """Wrap a timm model that is already built; its classifier is dropped."""
+        backbone = cls.__new__(cls)
+        nn.Module.__init__(backbone)
+        model.reset_classifier(0)  # type: ignore[operator]
+        backbone._take(model)
+        return backbone
+
+    def _take(self, model: nn.Module) -> None:
+        self.model: Any = model
+        self.num_features = int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
+        config: Any = model.pretrained_cfg
+        for statistic in ("mean", "std"):
+            value = torch.tensor(config[statistic]).view(-1, 1, 1)
+            self.register_buffer(statistic, value, persistent=False)
+
+    def forward(self, image: Tensor) -> Features:
+        maps = self.model.forward_features((image - self.mean) / self.std)
+        return Features(self.model.forward_head(maps, pre_logits=True), (maps,))
+
+    def set_image_size(self, image_size: int) -> None:
+        if hasattr(self.model, "set_input_size"):  # transformers with position embeddings for one size
+            try:
+                self.model.set_input_size(img_size=image_size)
+            except Exception as error:
+                raise ValueError(f"{self.model.pretrained_cfg.get('architecture')} cannot take image_size={image_size}: {error}") from error
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    if timm.is_model(name):
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
+        return model
+    architectures = timm.list_models()
+    near = difflib.get_close_matches(name.split(".")[0], architectures, n=3, cutoff=0.5)
+    hint = f"nearest names: {', '.join(near)}" if near else "timm.list_models() lists them"
+    raise ValueError(f"backbone={name!r} is no model of timm; {hint}")

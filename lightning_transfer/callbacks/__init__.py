@@ -1,0 +1,5 @@
+"""Callbacks of ours; the others are Lightning's."""
+
+from lightning_transfer.callbacks.prediction_writer import PredictionWriter
+
+__all__ = ["PredictionWriter"]

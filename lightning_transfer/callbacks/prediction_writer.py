@@ -1,0 +1,113 @@
+"""Writes what `predict` found to a file."""
+
+import csv
+import json
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, distributed
+
+from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.parts import Part
+
+Row = dict[str, Any]
+
+
+class PredictionWriter(Part, Callback):
+    """One row an image: path, class, probability, and the next most probable classes with theirs.
+
+    With several labels an image, `class` joins by `|` all classes of probability 0.5 and more.
+
+    Args:
+        path: file to write; its ending chooses CSV (`.csv`), JSON lines (`.jsonl`) or Parquet (`.parquet`). On the command line
+            `predictions.csv` in the run's folder if not given.
+        top_k: how many classes a row names.
+
+    Raises:
+        ValueError: for another ending, or fewer than one class.
+        ModuleNotFoundError: for Parquet without pyarrow.
+    """
+
+    def __init__(self, path: str | None = None, top_k: int = 5) -> None:
+        if path is not None and Path(path).suffix not in _WRITERS:
+            raise ValueError(f"predictions.path={path!r} must end in {', '.join(_WRITERS)}")
+        if top_k < 1:
+            raise ValueError(f"predictions.top_k={top_k} must be at least 1")
+        self.path = path
+        self.top_k = top_k
+        self.rows: list[Row] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self.rows = []
+        if self.path and Path(self.path).suffix == ".parquet":
+            _pyarrow()  # fail before the work, not after it
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0  # noqa: ARG002
+    ) -> None:
+        probability, described = outputs
+        self.rows += self._describe(probability.cpu(), described, pl_module)
+
+    def _describe(self, probability: Tensor, batch: ImageBatch, module: Any) -> list[Row]:
+        names = module.class_names or [str(k) for k in range(module.num_classes)]
+        values, classes = probability.topk(min(self.top_k, len(names)), dim=-1)
+        rows = []
+        for i, path in enumerate(batch.name):
+            row: Row = {"path": path, "class": names[classes[i, 0]], "probability": round(values[i, 0].item(), 6)}
+            if module.multi_label:
+                row["class"] = "|".join(names[k] for k in torch.nonzero(probability[i] >= 0.5).flatten().tolist())
+            first = 0 if module.multi_label else 1
+            for k in range(first, classes.shape[1]):
+                row[f"class_{k + 1}"] = names[classes[i, k]]
+                row[f"probability_{k + 1}"] = round(values[i, k].item(), 6)
+            rows.append(row)
+        return rows
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        rows = self._gather(trainer)
+        if self.path is None or not trainer.is_global_zero:
+            return
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")  # renamed once whole: nobody meets half a file
+        _WRITERS[path.suffix](rows, partial)
+        partial.replace(path)
+
+    def _gather(self, trainer: Trainer) -> list[Row]:
+        """All ranks' rows in the data's order: the sampler deals samples out in turn, so the ranks' rows are taken in turn."""
+        if trainer.world_size == 1:
+            return self.rows
+        of_ranks: list[Any] = [None] * trainer.world_size
+        distributed.all_gather_object(of_ranks, self.rows)
+        return [row for row in chain(*zip_longest(*of_ranks)) if row is not None]
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('Parquet needs pyarrow: pip install "lightning_transfer[parquet]"') from error
+    return pyarrow
+
+
+def _write_csv(rows: list[Row], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["path", "class", "probability"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_json_lines(rows: list[Row], path: Path) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_parquet(rows: list[Row], path: Path) -> None:
+    arrow = _pyarrow()
+    arrow.parquet.write_table(arrow.Table.from_pylist(rows), path)
+
+
+_WRITERS = {".csv": _write_csv, ".jsonl": _write_json_lines, ".parquet": _write_parquet}

@@ -1,0 +1,204 @@
+"""The command line: Lightning's own, with a folder for each run and checkpoints that bring their configuration along."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_info
+
+import lightning_transfer.backbones
+import lightning_transfer.data
+import lightning_transfer.edits
+import lightning_transfer.heads
+import lightning_transfer.losses.supervised
+import lightning_transfer.modules  # noqa: F401  # imported classes can be named without their path
+from lightning_transfer.callbacks import PredictionWriter
+from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint, weights_from_checkpoint
+from lightning_transfer.configs_path import find_config
+from lightning_transfer.errors import explain_parse_error, is_for_people, sentence
+from lightning_transfer.modules import TransferModule
+from lightning_transfer.runs import run_folder
+
+_LINKED = ("num_classes", "class_names", "image_size", "multi_label")
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in a sentence, without the page of options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        if self._exit_on_error_now():
+            print(f"error: {explain_parse_error(message)}", file=sys.stderr)
+            sys.exit(2)
+        return super().error(message, ex)
+
+    def _exit_on_error_now(self) -> bool:
+        return bool(getattr(self, "exit_on_error", True))
+
+
+class SaveConfig(SaveConfigCallback):
+    """Also hands the configuration to every logger."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002  # Lightning's signature
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):  # it stands beside the file already
+                logger.log_hyperparams({"config": config})
+
+
+class TransferCLI(LightningCLI):
+    """`fit`, `validate`, `test` and `predict`.
+
+    Args:
+        arguments: as typed after the program's name.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.from_checkpoint: dict[str, Any] = {}
+        base = {"default_config_files": [str(find_config("base"))]}
+        super().__init__(
+            model_class=TransferModule,
+            subclass_mode_model=True,
+            datamodule_class=LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            parser_class=Parser,
+            parser_kwargs={command: dict(base) for command in self.subcommands()},
+            auto_configure_optimizers=False,
+            args=self._prepare(arguments),
+        )
+
+    def _prepare(self, arguments: list[str]) -> list[str]:
+        """Find the named configurations, and let a checkpoint's come first so that everything after it wins."""
+        command, rest = arguments[0], [*arguments[1:]]
+        for i, word in enumerate(rest):
+            flag, equals, value = word.partition("=")
+            if flag in ("-c", "--config") and equals:
+                rest[i] = f"{flag}={find_config(value)}"
+            elif flag in ("-c", "--config") and i + 1 < len(rest):
+                rest[i + 1] = str(find_config(rest[i + 1]))
+        path = _value(rest, "--ckpt_path")
+        if command in ("validate", "test", "predict") and path:
+            self._read(path)
+            rest = ["--config", json.dumps(self.from_checkpoint["config"]), *rest]
+        return [command, *rest]
+
+    def _read(self, path: str) -> None:
+        checkpoint = read_checkpoint(path)
+        config = {}
+        for key, name in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+            hparams = dict(checkpoint.get(name, {}))
+            check_hyperparameters(hparams)
+            if "_class_path" in hparams:
+                arguments = {k: v for k, v in hparams.items() if not k.startswith("_")}
+                if key == "model":
+                    self.from_checkpoint |= {k: arguments.pop(k, None) for k in _LINKED}
+                config[key] = {"class_path": hparams["_class_path"], "init_args": arguments}
+        self.from_checkpoint["config"] = config
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        for name in _LINKED:
+            parser.link_arguments(
+                "data",
+                f"model.init_args.{name}",
+                compute_fn=lambda data, name=name: self._linked(data, name),
+                apply_on="instantiate",
+            )
+
+    def _linked(self, data: LightningDataModule, name: str) -> Any:
+        """What the model learns of the data: from the checkpoint if there is one, which the data must then agree with."""
+        if not self.from_checkpoint:
+            return getattr(data, name, None)
+        trained = self.from_checkpoint[name]
+        if name == "class_names" and trained and self.subcommand != "predict":
+            given = getattr(data, name, None)
+            if given is not None and list(given) != list(trained):
+                raise ValueError(
+                    f"the checkpoint knows {len(trained)} classes ({', '.join(map(str, trained[:5]))}, ...), but the data has "
+                    f"{len(given)} ({', '.join(map(str, given[:5]))}, ...); test on data with the same classes in the same order"
+                )
+        return trained
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would let the checkpoint's arguments win over those typed; see `_prepare`."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        if config.trainer.default_root_dir is None:
+            config.trainer.default_root_dir = str(run_folder(str(self.subcommand), config.ckpt_path, _config_name(config)))
+        root = Path(config.trainer.default_root_dir)
+        config.checkpoint.dirpath = config.checkpoint.dirpath or str(root)
+        config.predictions.path = config.predictions.path or str(root / "predictions.csv")
+        if config.ckpt_path:
+            config.weights_only = True
+        if self.subcommand == "predict":
+            config.return_predictions = False  # the writer has them; all images' logits need not stay in memory
+
+    def instantiate_classes(self) -> None:
+        if self.config[self.subcommand].ckpt_path:
+            with weights_from_checkpoint():
+                super().instantiate_classes()
+        else:
+            super().instantiate_classes()
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        logger = config["logger"]
+        if logger is not False:
+            given = logger if isinstance(logger, list) else [logger] if logger not in (None, True) else []
+            config["logger"] = [CSVLogger(config["default_root_dir"], name="", version=""), *given]
+            callbacks.append(LearningRateMonitor())
+        if config["enable_checkpointing"] is False:
+            callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def after_fit(self) -> None:
+        checkpoint = self.trainer.checkpoint_callback
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_path:
+            best = os.path.relpath(checkpoint.best_model_path)
+            rank_zero_info(f"done; next: lightning-transfer test --ckpt_path {best}")
+
+    def after_predict(self) -> None:
+        rank_zero_info(f"predictions are in {os.path.relpath(self.config.predict.predictions.path)}")
+
+
+def run(arguments: list[str]) -> None:
+    """Run one command; what went wrong through its input is said in a sentence, with exit code 2."""
+    try:
+        TransferCLI(arguments)
+    except Exception as error:
+        if not is_for_people(error):
+            raise
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _value(words: list[str], flag: str) -> str | None:
+    """The last value given to a flag, in either of its two spellings."""
+    found = None
+    for i, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            found = word.partition("=")[2]
+        elif word == flag and i + 1 < len(words):
+            found = words[i + 1]
+    return found
+
+
+def _config_name(config: Any) -> str:
+    files = [Path(str(path)).stem for path in config.get("config") or () if path is not None]
+    return files[0] if files else str(config.model.class_path).rpartition(".")[2].removesuffix("Module").lower()
+
+
+_ = WandbLogger  # so that `--trainer.logger=WandbLogger` needs no path

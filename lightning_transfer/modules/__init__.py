@@ -1,0 +1,6 @@
+"""LightningModules, one protocol a file."""
+
+from lightning_transfer.modules.base import TransferModule
+from lightning_transfer.modules.finetune import FinetuneModule
+
+__all__ = ["FinetuneModule", "TransferModule"]

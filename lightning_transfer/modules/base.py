@@ -1,0 +1,171 @@
+"""The step that all modules share: loss, log, metrics, optimiser, prediction and loading are written here, once."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from lightning_transfer.checkpoint import (
+    check_hyperparameters,
+    import_class,
+    read_checkpoint,
+    save_init_args,
+    weights_from_checkpoint,
+)
+from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
+from lightning_transfer.edits.freeze import keep_frozen_in_eval
+from lightning_transfer.optim import Optim
+from lightning_transfer.parts import Part
+
+
+class TransferModule(Part, LightningModule, ABC):
+    """Base of all modules; a child builds `self.model` and writes `step`.
+
+    Args:
+        num_classes: K.
+        class_names: K names in the order of the logits; the checkpoint carries them to whoever predicts.
+        image_size: side of the images in pixels, where it is known.
+        multi_label: whether an image can have several labels.
+        optim: optimiser, schedule and groups.
+        metrics: compares logits with targets in validation and test.
+        channels_last: whether images and weights are laid out with channels last in memory.
+        compile: whether the model is compiled by `torch.compile`.
+
+    Raises:
+        ValueError: if names and number of classes differ.
+    """
+
+    model: nn.Module
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_names: list[str] | None,
+        image_size: int | None,
+        multi_label: bool,
+        optim: Optim,
+        metrics: MetricCollection,
+        channels_last: bool,
+        compile: bool,  # noqa: A002  # torch's own word
+    ) -> None:
+        super().__init__()
+        save_init_args(self)
+        if num_classes < 1:
+            raise ValueError(f"num_classes={num_classes} must be at least 1")
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(f"num_classes={num_classes}, but class_names has {len(class_names)}: {class_names[:5]}")
+        self.num_classes = num_classes
+        self.class_names = class_names
+        self.image_size = image_size
+        self.multi_label = multi_label
+        self.optim = optim
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.compile_model = compile
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+
+    @abstractmethod
+    def step(self, batch: ImageBatch) -> StepOutput:
+        """Compute the loss of a batch, its terms, and what the metrics compare."""
+
+    def forward(self, image: Tensor) -> Prediction:
+        prediction: Prediction = self.model(image.contiguous(memory_format=self.memory_format))
+        return prediction
+
+    def train(self, mode: bool = True) -> "TransferModule":
+        super().train(mode)
+        if mode and hasattr(self, "model"):
+            keep_frozen_in_eval(self.model)
+        return self
+
+    def setup(self, stage: str) -> None:
+        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        if self.compile_model and stage == "fit":
+            self.model.compile()
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        if batch_idx == 0:
+            self._check(batch)
+        output = self.step(batch)
+        size = len(batch.image)
+        self.log("train/loss_step", output.loss, on_step=True, on_epoch=False, batch_size=size)
+        values = {"train/loss": output.loss, **{f"train/{name}": term for name, term in output.terms.items()}}
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        return output.loss
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        self._evaluate(batch, batch_idx, "val", self.val_metrics)
+
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        self._evaluate(batch, batch_idx, "test", self.test_metrics)
+
+    def _evaluate(self, batch: ImageBatch, batch_idx: int, stage: str, metrics: MetricCollection) -> None:
+        if batch_idx == 0:
+            self._check(batch)
+        output = self.step(batch)
+        size = len(batch.image)
+        self.log(f"{stage}/loss", output.loss, prog_bar=True, sync_dist=True, batch_size=size)
+        if output.logits is not None and output.target is not None:
+            metrics.update(output.logits, output.target.long() if self.multi_label else output.target)
+            self.log_dict(metrics, batch_size=size)
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
+        """Return the classes' probabilities (B, K) and the batch that they belong to, without its images."""
+        logits = self(batch.image).logits.float()
+        probability = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
+        return probability, batch._replace(image=batch.image.new_empty(0))
+
+    def configure_optimizers(self) -> Any:
+        return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
+
+    def _check(self, batch: ImageBatch) -> None:
+        """Say in a sentence what torch would say from deep inside: wrong range, wrong class count, wrong image size."""
+        image, target = batch.image, batch.target
+        if not image.is_floating_point() or image.min() < 0 or image.max() > 1:
+            raise ValueError(
+                f"images must be floats in [0, 1], but are {image.dtype} in [{image.min():.3g}, {image.max():.3g}]; "
+                "leave mean and standard deviation to the backbone"
+            )
+        if target.ndim == 1 and not target.is_floating_point() and target.max() >= self.num_classes:
+            raise ValueError(f"the data has a target {int(target.max())}, but the model num_classes={self.num_classes}")
+        if target.ndim == 2 and target.shape[1] != self.num_classes:
+            raise ValueError(f"the data has {target.shape[1]} classes, but the model num_classes={self.num_classes}")
+        training = self.training
+        try:
+            with torch.no_grad():
+                self.eval()
+                self(image[:1])
+        except (AssertionError, RuntimeError, ValueError) as error:
+            height, width = image.shape[-2:]
+            raise ValueError(f"the backbone refuses images of {height}x{width} pixels: {error}; set another image_size") from error
+        finally:
+            self.train(training)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps its own in a descriptor
+        cls, checkpoint_path: str | Path, map_location: Any = None, strict: bool | None = None, **kwargs: Any
+    ) -> Any:
+        """Rebuild a module from its checkpoint alone: without network, and without running code from the file.
+
+        Args:
+            checkpoint_path: file written by `fit`.
+            map_location: device for the weights; by default where they were.
+            strict: whether the weights must match name by name.
+            kwargs: arguments that replace those in the checkpoint; needed for parts that plain data could not describe.
+
+        Raises:
+            FileNotFoundError, ValueError: saying what is wrong with the file, or which argument to pass.
+        """
+        hparams = read_checkpoint(checkpoint_path)["hyper_parameters"]
+        check_hyperparameters(hparams, kwargs)
+        concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else cls
+        if not issubclass(concrete, cls):
+            raise ValueError(f"{checkpoint_path} holds a {concrete.__name__}; load it with {concrete.__name__}.load_from_checkpoint")
+        with weights_from_checkpoint():
+            return super(TransferModule, concrete).load_from_checkpoint(
+                checkpoint_path, map_location=map_location, strict=strict, weights_only=True, **kwargs
+            )

@@ -1,0 +1,101 @@
+"""Adaptation of the mapping: a pretrained backbone, a new head, and training on the new labels."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torchmetrics import MetricCollection
+
+from lightning_transfer.backbones import as_backbone
+from lightning_transfer.contracts import HeadFactory, ImageBatch, ModelEdit, StepOutput
+from lightning_transfer.heads import LinearHead
+from lightning_transfer.losses.supervised import BinaryCrossEntropy, CrossEntropy, SupervisedLoss
+from lightning_transfer.metrics import classification_metrics
+from lightning_transfer.models import Classifier
+from lightning_transfer.modules.base import TransferModule
+from lightning_transfer.optim import Optim
+
+
+class FinetuneModule(TransferModule):
+    """Fine-tune a backbone, or a probe on it, for new classes.
+
+    Args:
+        backbone: a timm name, a `TimmBackbone`, a timm model, or any module with `num_features` that maps (B, C, H, W) in [0, 1] to
+            (B, D).
+        num_classes: K.
+        optim: optimiser, schedule and groups; AdamW at 0.001 with warm-up and cosine if not given.
+        head: makes the head of (D, K).
+        loss: cross-entropy, or sigmoid cross-entropy for several labels an image, if not given.
+        class_weights: `none`; `balanced` by the training data's counts; or a weight for each class name (1 where unnamed).
+        edits: applied to the model in turn, before training.
+        multi_label: whether an image can have several labels.
+        class_names: K names.
+        image_size: side of the images in pixels; transformers adapt their position embeddings to it.
+        metrics: the usual ones for classification if not given.
+        channels_last: whether images and weights are laid out with channels last in memory.
+        compile: whether the model is compiled by `torch.compile`.
+
+    Example:
+        >>> from lightning_transfer import TimmBackbone
+        >>> module = FinetuneModule(TimmBackbone("test_resnet", pretrained=False), num_classes=10)
+        >>> module(torch.rand(2, 3, 64, 64)).logits.shape
+        torch.Size([2, 10])
+    """
+
+    model: Classifier
+
+    def __init__(
+        self,
+        backbone: str | nn.Module,
+        num_classes: int,
+        optim: Optim | None = None,
+        head: HeadFactory = LinearHead,
+        loss: SupervisedLoss | None = None,
+        class_weights: Literal["none", "balanced"] | dict[str, float] = "none",
+        edits: list[ModelEdit] | None = None,
+        multi_label: bool = False,
+        class_names: list[str] | None = None,
+        image_size: int | None = None,
+        metrics: MetricCollection | None = None,
+        channels_last: bool = False,
+        compile: bool = False,  # noqa: A002  # torch's own word
+    ) -> None:
+        super().__init__(
+            num_classes,
+            class_names,
+            image_size,
+            multi_label,
+            optim or Optim(),
+            metrics or classification_metrics(num_classes, multi_label),
+            channels_last,
+            compile,
+        )
+        self.model = Classifier(as_backbone(backbone, image_size), head, num_classes)
+        self.loss = loss or (BinaryCrossEntropy() if multi_label else CrossEntropy())
+        self.loss.set_num_classes(num_classes)
+        self.class_weights = class_weights
+        if isinstance(class_weights, dict):
+            self.loss.set_class_weight(_weights_by_name(class_weights, class_names))
+        for edit in edits or ():
+            edit(self.model)
+        self.train(self.training)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.class_weights == "balanced":
+            counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
+            if counts is None:
+                raise ValueError("class_weights=balanced needs a datamodule with class_counts; give a weight for each class name")
+            total = len(self.trainer.datamodule.train_set)  # type: ignore[attr-defined]
+            self.loss.balance(counts, total)
+
+    def step(self, batch: ImageBatch) -> StepOutput:
+        logits = self(batch.image).logits
+        return StepOutput(self.loss(logits, batch.target), {}, logits, batch.target)
+
+
+def _weights_by_name(weights: dict[str, float], class_names: list[str] | None) -> torch.Tensor:
+    unknown = sorted(set(weights) - set(class_names or ()))
+    if class_names is None or unknown:
+        raise ValueError(f"class_weights names {unknown}, but the classes are {(class_names or [])[:10]}")
+    return torch.tensor([float(weights.get(name, 1.0)) for name in class_names])

@@ -1,0 +1,32 @@
+"""A folder of its own for every run."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+_VARIABLE = "LIGHTNING_TRANSFER_RUN"
+
+
+def run_folder(command: str, ckpt_path: str | None, name: str) -> Path:
+    """Choose the folder of a run: `runs/NAME/TIME` for training, `COMMAND_TIME` beside the checkpoint for the rest.
+
+    The processes of one job agree on it: those started by the first inherit its choice, those started by a cluster share a job number.
+
+    Args:
+        command: fit, validate, test or predict.
+        ckpt_path: checkpoint of the run, if any.
+        name: name of the experiment.
+    """
+    if _VARIABLE in os.environ and "LOCAL_RANK" in os.environ:
+        return Path(os.environ[_VARIABLE])
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+    stamp = job if job and job != "none" else datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    parent, prefix = Path("runs") / name, ""
+    if command != "fit" and ckpt_path:
+        parent, prefix = Path(ckpt_path).parent, f"{command}_"
+    folder, number = parent / f"{prefix}{stamp}", 1
+    while folder.exists() and not job:
+        number += 1
+        folder = parent / f"{prefix}{stamp}-{number}"
+    os.environ[_VARIABLE] = str(folder)
+    return folder
