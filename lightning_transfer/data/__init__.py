@@ -1,0 +1,24 @@
+"""Datamodules: batches are `ImageBatch`, images in [0, 1]; classes are known before `setup`."""
+
+from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.csv import CsvData
+from lightning_transfer.data.digits import DigitsData
+from lightning_transfer.data.emoji import EmojiData
+from lightning_transfer.data.fake import FakeData
+from lightning_transfer.data.folder import FolderData
+from lightning_transfer.data.stamps import StampsData
+from lightning_transfer.data.torchvision import TorchvisionData
+from lightning_transfer.data.transforms import EvalTransform, TrainTransform
+
+__all__ = [
+    "CsvData",
+    "DigitsData",
+    "EmojiData",
+    "EvalTransform",
+    "FakeData",
+    "FolderData",
+    "ImageData",
+    "StampsData",
+    "TorchvisionData",
+    "TrainTransform",
+]

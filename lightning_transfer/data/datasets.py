@@ -1,0 +1,92 @@
+"""What a data loader iterates: transformed images with target and name, and their batches."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms.v2.functional import to_dtype
+
+from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.data.sources import ImageSource
+
+Item = tuple[Tensor, Tensor, str]
+
+
+class SkipLog:
+    """A file to which all worker processes append what they skipped."""
+
+    def __init__(self) -> None:
+        handle, self.path = tempfile.mkstemp(prefix="skipped_images_", suffix=".txt")
+        os.close(handle)
+
+    def add(self, reason: str) -> None:
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        os.write(handle, (reason.replace("\n", " ") + "\n").encode())
+        os.close(handle)
+
+    def read(self) -> list[str]:
+        """Each reason once, in order."""
+        path = Path(self.path)
+        return list(dict.fromkeys(path.read_text().splitlines())) if path.exists() else []
+
+
+class ImageDataset(Dataset[Item | None]):
+    """A source behind a transform.
+
+    Args:
+        source: images.
+        transform: uint8 (3, H, W) to (C, size, size), uint8 or float in [0, 1].
+        cache: whether decoded images stay in memory.
+        on_error: whether an unreadable file raises, or is noted in `log` and left out of its batch.
+        log: where skipped files are noted.
+    """
+
+    def __init__(
+        self, source: ImageSource, transform: nn.Module, cache: bool, on_error: Literal["raise", "skip"], log: SkipLog
+    ) -> None:
+        self.source = source
+        self.transform = transform
+        self.on_error = on_error
+        self.log = log
+        self.cache: dict[int, Tensor] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Item | None:
+        try:
+            pixels = self._pixels(index)
+        except (ValueError, FileNotFoundError) as error:
+            if self.on_error == "skip":
+                self.log.add(str(error))
+                return None
+            raise ValueError(f"{error}; data.on_error=skip leaves such files out") from error
+        image = self.transform(pixels)
+        if not image.is_floating_point():
+            image = to_dtype(image, torch.float32, scale=True)
+        return image, self.source.targets[index], self.source.names[index]
+
+    def _pixels(self, index: int) -> Tensor:
+        if self.cache is None:
+            return self.source.image(index)
+        if index not in self.cache:
+            self.cache[index] = self.source.image(index)
+        return self.cache[index]
+
+
+def collate(items: Sequence[Item | None]) -> ImageBatch:
+    """Stack items to a batch; those that could not be read are left out.
+
+    Raises:
+        ValueError: if none is left.
+    """
+    read = [item for item in items if item is not None]
+    if not read:
+        raise ValueError(f"none of the {len(items)} images of a batch could be read; are these image files?")
+    images, targets, names = zip(*read, strict=True)
+    return ImageBatch(torch.stack(images), torch.stack(targets), list(names))

@@ -1,0 +1,80 @@
+"""Emoji as two vendors draw them: one concept, two styles."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_transfer.data.base import ImageData, data_root
+from lightning_transfer.data.images import decode
+from lightning_transfer.data.sources import ArraySource, ImageSource, Joined, Subset
+from lightning_transfer.data.splits import stratified_split
+
+_VENDORS = {"google": ("google",), "twitter": ("twitter",), "both": ("google", "twitter")}
+
+
+class EmojiData(ImageData):
+    """1,906 emoji of 64 pixels by two vendors, labelled by category; one concept is on one side of a split, whoever drew it.
+
+    Args:
+        root: folder made by `scripts/data/emoji.py`; `emoji` below LIGHTNING_TRANSFER_DATA or `./data` if not given.
+        vendor: whose drawings to train and validate on.
+        test_vendor: whose drawings to test on, of concepts held out; the same as `vendor` if not given.
+        label: which column of its index is the label.
+        min_per_class: classes with fewer concepts are left out.
+        kwargs: as for `ImageData`.
+
+    Raises:
+        FileNotFoundError: if the folder is not there.
+        ValueError: for another vendor or label.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        vendor: Literal["google", "twitter", "both"] = "google",
+        test_vendor: Literal["google", "twitter", "both"] | None = None,
+        label: Literal["category", "subcategory"] = "category",
+        min_per_class: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("vendor", vendor), ("test_vendor", test_vendor or vendor)):
+            if value not in _VENDORS:
+                raise ValueError(f"{name}={value!r} must be one of {', '.join(_VENDORS)}")
+        if label not in ("category", "subcategory"):
+            raise ValueError(f"label={label!r} must be category or subcategory")
+        self.root = data_root(root, "emoji")
+        self.vendor, self.test_vendor, self.label = vendor, test_vendor or vendor, label
+        self.min_per_class = min_per_class
+
+    def rows(self) -> list[dict[str, str]]:
+        """Rows of the index whose class has enough concepts."""
+        index = self.root / "index.csv"
+        if not index.is_file():
+            raise FileNotFoundError(f"{index} does not exist; `python scripts/data/emoji.py` makes it")
+        with index.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        counts = Counter(row[self.label] for row in rows)
+        return [row for row in rows if counts[row[self.label]] >= self.min_per_class]
+
+    @property
+    def class_names(self) -> list[str]:
+        return sorted({row[self.label] for row in self.rows()})
+
+    def sources(self) -> dict[str, ImageSource]:
+        rows, names = self.rows(), self.class_names
+        targets = torch.tensor([names.index(row[self.label]) for row in rows])
+        keep, out = stratified_split(targets, self.test_fraction, self.split_seed)
+        drawn = {v: self._drawings(v, rows, targets) for v in {*_VENDORS[self.vendor], *_VENDORS[self.test_vendor]}}
+        train = Joined([Subset(drawn[v], keep) for v in _VENDORS[self.vendor]])
+        return {"train": train, "test": Joined([Subset(drawn[v], out) for v in _VENDORS[self.test_vendor]])}
+
+    def _drawings(self, vendor: str, rows: list[dict[str, str]], targets: Tensor) -> ImageSource:
+        sheet = decode(Path(self.root / f"{vendor}.png"))
+        boxes = [(int(r["left"]), int(r["top"]), int(r["size"])) for r in rows]
+        images = torch.stack([sheet[:, top : top + size, left : left + size] for left, top, size in boxes])
+        return ArraySource(images, targets, f"emoji/{vendor}", [row["codepoint"] for row in rows])

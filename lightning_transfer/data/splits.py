@@ -1,0 +1,87 @@
+"""Splits that are seeded, stratified by label, and keep near-copies together."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def stratified_split(
+    targets: Tensor, fraction: float, seed: int, groups: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Take a share of every class out of a set.
+
+    Args:
+        targets: (N,) class numbers, or (N, K) for several labels an image, stratified by the rarest label of each.
+        fraction: share to take out, in [0, 1).
+        seed: of the choice.
+        groups: N; a group is taken out whole or not at all.
+
+    Returns:
+        sorted indices of what stays, and of what was taken out
+    """
+    generator = torch.Generator().manual_seed(seed)
+    members: dict[object, list[int]] = defaultdict(list)
+    for i in range(len(targets)):
+        members[i if groups is None else groups[i]].append(i)
+    strata: dict[int, list[list[int]]] = defaultdict(list)
+    classes = _one_label(targets).tolist()
+    for group in members.values():
+        strata[classes[group[0]]].append(group)
+    out: list[int] = []
+    for label in sorted(strata):
+        stratum = strata[label]
+        wanted = round(fraction * sum(map(len, stratum)))
+        taken = 0
+        for j in torch.randperm(len(stratum), generator=generator).tolist():
+            if abs(taken + len(stratum[j]) - wanted) < abs(taken - wanted):
+                out += stratum[j]
+                taken += len(stratum[j])
+    mask = torch.zeros(len(targets), dtype=torch.bool)
+    mask[out] = True
+    return torch.nonzero(~mask).flatten(), torch.nonzero(mask).flatten()
+
+
+def few_labels(targets: Tensor, per_class: int, seed: int, class_names: Sequence[str]) -> Tensor:
+    """Choose `per_class` images of every class; the choice of 5 is part of the choice of 10 of the same seed.
+
+    Args:
+        targets: (N,) class numbers, or (N, K); there images are added until each class has its number.
+        per_class: images a class, ≥ 1.
+        seed: of the choice.
+        class_names: K, for the error.
+
+    Returns:
+        sorted indices
+
+    Raises:
+        ValueError: naming the class that has too few, and the largest number that would do.
+    """
+    counts = class_counts(targets, len(class_names))
+    least = int(counts.argmin())
+    if counts[least] < per_class:
+        raise ValueError(
+            f"labels_per_class={per_class}, but class {class_names[least]!r} has {int(counts[least])} training images; "
+            f"at most {int(counts[least])} would do"
+        )
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    chosen: set[int] = set()
+    for k in range(len(class_names)):
+        has = targets[order] == k if targets.ndim == 1 else targets[order, k] > 0
+        chosen.update(order[has][:per_class].tolist())
+    return torch.tensor(sorted(chosen))
+
+
+def class_counts(targets: Tensor, num_classes: int) -> Tensor:
+    """Images of every class, (K,) int64."""
+    if targets.ndim == 2:
+        return targets.sum(0).long()
+    return torch.bincount(targets, minlength=num_classes)
+
+
+def _one_label(targets: Tensor) -> Tensor:
+    if targets.ndim == 1:
+        return targets
+    rarity = targets.sum(0).clamp(min=1).reciprocal()
+    return (targets * rarity).argmax(dim=1)

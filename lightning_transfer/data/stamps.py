@@ -1,0 +1,62 @@
+"""Captioned pictures of things, animals and people."""
+
+import csv
+from collections import Counter
+from typing import Any, Literal
+
+import torch
+
+from lightning_transfer.data.base import ImageData, data_root
+from lightning_transfer.data.sources import FileSource, ImageSource
+
+
+class StampsData(ImageData):
+    """Photos and drawings of Tux Paint's stamp collection, by category; pictures of one caption stay on one side of a split.
+
+    Args:
+        root: folder made by `scripts/data/stamps.py`; `stamps` below LIGHTNING_TRANSFER_DATA or `./data` if not given.
+        label: which column of its index is the label.
+        min_per_class: classes with fewer pictures are left out.
+        kwargs: as for `ImageData`.
+
+    Raises:
+        FileNotFoundError: if the folder is not there.
+        ValueError: if no class has enough pictures.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        label: Literal["category", "subcategory"] = "category",
+        min_per_class: int = 20,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if label not in ("category", "subcategory"):
+            raise ValueError(f"label={label!r} must be category or subcategory")
+        self.root = data_root(root, "stamps")
+        self.label = label
+        self.min_per_class = min_per_class
+
+    def rows(self) -> list[dict[str, str]]:
+        """Rows of the index whose class has enough pictures."""
+        index = self.root / "index.csv"
+        if not index.is_file():
+            raise FileNotFoundError(f"{index} does not exist; `python scripts/data/stamps.py` makes it")
+        with index.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        counts = Counter(row[self.label] for row in rows)
+        kept = [row for row in rows if counts[row[self.label]] >= self.min_per_class]
+        if not kept:
+            raise ValueError(f"no {self.label} has min_per_class={self.min_per_class} pictures; the largest has {max(counts.values())}")
+        return kept
+
+    @property
+    def class_names(self) -> list[str]:
+        return sorted({row[self.label] for row in self.rows()})
+
+    def sources(self) -> dict[str, ImageSource]:
+        rows, names = self.rows(), self.class_names
+        targets = torch.tensor([names.index(row[self.label]) for row in rows])
+        paths = [self.root / row["image"] for row in rows]
+        return {"train": FileSource(paths, targets, groups=[row["caption"] for row in rows])}
