@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ from lightning_transfer.errors import explain_parse_error, is_for_people, senten
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.runs import run_folder
 
+# What Lightning warns of although it is meant so, or is none of the user's business.
+_QUIET = (
+    ".*exists and is not empty.*",  # the run's folder holds its configuration by then
+    ".*callbacks used to create the checkpoint need to be provided.*",  # a test needs no early stopping
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning against torch 2.15
+    ".*is smaller than the logging interval.*",  # figures of the epoch are logged all the same
+)
 _LINKED = ("num_classes", "class_names", "image_size", "multi_label")
 
 
@@ -33,13 +41,10 @@ class Parser(LightningArgumentParser):
     """Says what is wrong in a sentence, without the page of options."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        if self._exit_on_error_now():
+        if self.exit_on_error:
             print(f"error: {explain_parse_error(message)}", file=sys.stderr)
             sys.exit(2)
         return super().error(message, ex)
-
-    def _exit_on_error_now(self) -> bool:
-        return bool(getattr(self, "exit_on_error", True))
 
 
 class SaveConfig(SaveConfigCallback):
@@ -176,6 +181,8 @@ class TransferCLI(LightningCLI):
 
 def run(arguments: list[str]) -> None:
     """Run one command; what went wrong through its input is said in a sentence, with exit code 2."""
+    for message in _QUIET:
+        warnings.filterwarnings("ignore", message=message)
     try:
         TransferCLI(arguments)
     except Exception as error:

@@ -4,11 +4,14 @@ import difflib
 import inspect
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 _PACKAGE = str(Path(__file__).parent)
+_UNION = "Does not validate against any of the Union subtypes"  # so begins jsonargparse's tree of complaints
+_NOISE = ("Does not validate", "Subtypes", "Errors", "Given value", "Expected a <class", "Problem with given class_path", "Parser key")
 _MEANT = (ValueError, FileNotFoundError, ModuleNotFoundError, NotADirectoryError, MisconfigurationException)
 
 
@@ -19,7 +22,8 @@ def is_for_people(error: BaseException) -> bool:
     """
     if os.environ.get("LIGHTNING_TRANSFER_DEBUG") or not isinstance(error, _MEANT):
         return False
-    if isinstance(error, MisconfigurationException) or "in DataLoader worker process" in str(error):
+    message = str(error)
+    if isinstance(error, MisconfigurationException) or "in DataLoader worker process" in message or _UNION in message:
         return True
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
@@ -32,6 +36,10 @@ def sentence(error: BaseException) -> str:
     message = str(error)
     if "in DataLoader worker process" in message:
         message = re.split(r"\n\w[\w.]*(?:Error|Exception): ", message)[-1].strip()
+    if _UNION in message:
+        return explain_parse_error(message)
+    if "compute_fn" in message:  # jsonargparse puts the linked objects, over several lines, before what one of ours said
+        return message.rpartition(") failed: ")[2]
     return message
 
 
@@ -43,17 +51,16 @@ def explain_parse_error(message: str) -> str:
             return _misspelt(match[1], message)
     if match := re.search(r"[Kk]ey ['\"]([\w.]+)['\"] is not expected", message) or re.search(r"Unrecognized arguments: (.+)", message):
         return f"{match[0]}; `lightning-transfer fit --help` lists all keys"
-    wanted = [x for x in lines if x and not x.startswith(("Does not validate", "Subtypes", "Errors", "Given value", "Expected a <class 'NoneType'>"))]
-    return "\n  ".join(wanted)
+    wanted = list(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
+    return "\n  ".join(wanted) or message
 
 
 def _misspelt(key: str, message: str) -> str:
-    from jsonargparse import import_object  # type: ignore[attr-defined]
-
     owners = re.findall(r"class_path '([\w.]+)'", message)
     if not owners:
-        return f"{key!r} is no key"
-    known = [*inspect.signature(import_object(owners[-1])).parameters]
+        return f"{key!r} is no key; `lightning-transfer fit --help` lists all"
+    module, _, name = owners[-1].rpartition(".")
+    known = [*inspect.signature(getattr(import_module(module), name)).parameters]
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
-    return f"{owners[-1].rpartition('.')[2]} has no argument {key!r}; {hint}"
+    return f"{name} has no argument {key!r}; {hint}"
