@@ -21,12 +21,19 @@ class Part:
 
 
 def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
     try:
-        bound = inspect.signature(cls.__init__).bind_partial(None, *args, **kwargs)  # type: ignore[misc]
+        bound = signature.bind_partial(None, *args, **kwargs)
     except TypeError:  # __init__ itself is about to say which argument is wrong
         return {}
     bound.apply_defaults()
-    return dict(list(bound.arguments.items())[1:])
+    recorded: dict[str, Any] = {}
+    for name, parameter in list(signature.parameters.items())[1:]:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            recorded |= bound.arguments.get(name, {})
+        elif parameter.kind is not parameter.VAR_POSITIONAL and name in bound.arguments:
+            recorded[name] = bound.arguments[name]
+    return recorded
 
 
 class Undescribable(ValueError):

@@ -26,7 +26,7 @@ class Focal(SupervisedLoss):
         >>> loss = Focal(gamma=2.0)
         >>> loss.set_num_classes(3)
         >>> round(loss(tensor([[2.0, 1.0, 0.0]]), tensor([0])).item(), 4)
-        0.0456
+        0.0457
     """
 
     def __init__(self, gamma: float = 2.0) -> None:

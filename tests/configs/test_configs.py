@@ -1,0 +1,42 @@
+"""Every experiment that ships runs `fit` and `test` through the real entry point."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lightning_transfer.__main__ import main
+from lightning_transfer.configs_path import PACKAGED
+
+EXPERIMENTS = sorted(str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer")
+NEEDS_DATA = {"finetune/mnist", "finetune/stamps"}
+
+
+def make_inputs():
+    """The photos and the list of labels that `folder` and `csv` ask their user for."""
+    rows = ["path,label"]
+    for name in ("ant", "bee"):
+        Path("photos", name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (40, 30), (20 * i, 90, 100)).save(f"photos/{name}/{i}.png")
+            rows.append(f"photos/{name}/{i}.png,{name}")
+    Path("labels.csv").write_text("\n".join(rows))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_fits_and_tests(name):
+    if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
+        pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
+    make_inputs()
+    main(["fit", "--config", name, "--config", "smoke", "--data.image_size=32", "--data.num_workers=0", "--data.batch_size=4"])
+    (ckpt,) = Path("runs").rglob("best.ckpt")
+    main(["test", f"--ckpt_path={ckpt}", "--trainer.limit_test_batches=2"])
+
+
+@pytest.mark.parametrize("name", [str(p.relative_to(PACKAGED)) for p in (PACKAGED / "trainer").glob("*.yaml")])
+def test_overlays_are_accepted(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config=finetune/digits", f"--config={name}", "--print_config"])
+    assert stop.value.code == 0
+    assert "strategy: ddp" in capsys.readouterr().out

@@ -1,0 +1,33 @@
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests need no network, and must not wait for one
+os.environ.setdefault("WANDB_MODE", "offline")
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+
+@pytest.fixture
+def data_root():
+    if "LIGHTNING_TRANSFER_DATA" not in os.environ:
+        pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
+    return Path(os.environ["LIGHTNING_TRANSFER_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def _seed_and_folder(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)  # whatever a run writes lands there
+    monkeypatch.delenv("LIGHTNING_TRANSFER_RUN", raising=False)
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    def make(**options):
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        return Trainer(default_root_dir=tmp_path, **{**quiet, "enable_checkpointing": False, **options})
+
+    return make

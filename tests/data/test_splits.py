@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from lightning_transfer.data.splits import few_labels, stratified_split
+
+TARGETS = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
+
+
+def test_split_is_stratified_seeded_and_complete():
+    keep, out = stratified_split(TARGETS, 0.2, seed=1)
+    assert torch.bincount(TARGETS[out]).tolist() == [10, 6, 4]
+    assert sorted(keep.tolist() + out.tolist()) == list(range(100))
+    assert torch.equal(out, stratified_split(TARGETS, 0.2, seed=1)[1])
+    assert not torch.equal(out, stratified_split(TARGETS, 0.2, seed=2)[1])
+
+
+def test_groups_stay_on_one_side():
+    groups = [str(i // 3) for i in range(100)]
+    keep, out = stratified_split(TARGETS, 0.3, seed=0, groups=groups)
+    assert not {groups[i] for i in keep} & {groups[i] for i in out}
+    assert 25 <= len(out) <= 35
+
+
+def test_few_labels_are_nested_and_exact():
+    five, ten = (few_labels(TARGETS, n, 3, "abc") for n in (5, 10))
+    assert torch.bincount(TARGETS[ten]).tolist() == [10, 10, 10]
+    assert set(five.tolist()) < set(ten.tolist())
+
+
+def test_few_labels_names_the_class_that_has_too_few():
+    with pytest.raises(ValueError, match="labels_per_class=25, but class 'c' has 20 .*at most 20"):
+        few_labels(TARGETS, 25, 0, "abc")
+
+
+def test_few_labels_reach_every_class_of_several():
+    targets = (torch.rand(60, 4, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    assert targets[few_labels(targets, 3, 0, "abcd")].sum(0).min() >= 3

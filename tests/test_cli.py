@@ -1,0 +1,115 @@
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_transfer.__main__ import main
+
+SMALL = [
+    "--model=FinetuneModule",
+    "--model.backbone=TimmBackbone",
+    "--model.backbone.name=test_resnet",
+    "--model.backbone.pretrained=false",
+    "--data=FakeData",
+    "--data.image_size=32",
+    "--data.num_workers=0",
+    "--config=smoke",
+]
+
+
+@pytest.fixture
+def ckpt():
+    main(["fit", *SMALL])
+    (path,) = Path("runs").rglob("best.ckpt")
+    return path
+
+
+def complaint(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    return text
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_answers_without_torch(argument):
+    code = f"import sys; from lightning_transfer.__main__ import main; main(['{argument}']); sys.exit('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "lightning-transfer" in result.stdout
+
+
+def test_a_run_has_its_folder(ckpt):
+    names = {path.name for path in ckpt.parent.iterdir()}
+    assert {"best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"} <= names
+    header = next(csv.reader((ckpt.parent / "metrics.csv").open()))
+    assert {"train/loss", "val/loss", "val/accuracy", "lr-AdamW/backbone"} <= set(header)
+
+
+def test_checkpoint_alone_is_enough_and_flags_win(ckpt, capsys):
+    for command in ("validate", "test", "predict"):
+        main([command, "--ckpt_path", str(ckpt), "--trainer.enable_progress_bar=false"])
+    (predictions,) = ckpt.parent.glob("predict_*/predictions.csv")
+    rows = list(csv.DictReader(predictions.open()))
+    assert len(rows) == 12
+    assert rows[0]["path"] == "fake/" + rows[0]["path"].partition("/")[2]
+    main(["test", f"--ckpt_path={ckpt}", "--data.batch_size=3", "--trainer.limit_test_batches=1", "--model.channels_last=true"])
+    configs = [path.read_text() for path in ckpt.parent.glob("test_*/config.yaml")]
+    assert any("batch_size: 3\n" in text and "channels_last: true" in text for text in configs)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_predicts_a_folder_of_unlabelled_images(ckpt, suffix):
+    from PIL import Image
+
+    Path("photos").mkdir()
+    for i in range(3):
+        Image.new("L", (40, 30), 80 * i).save(f"photos/{i}.png")
+    path = Path(f"out.{suffix}")
+    main(["predict", f"--ckpt_path={ckpt}", "--data.predict_path=photos", f"--predictions.path={path}", "--predictions.top_k=2"])
+    if suffix == "parquet":
+        import pyarrow.parquet
+
+        names = pyarrow.parquet.read_table(path).to_pydict()["path"]
+    else:
+        names = [line for line in path.read_text().splitlines() if ".png" in line]
+    assert len(names) == 3
+    assert "photos/0.png" in names[0]
+
+
+def test_resumes(ckpt):
+    main(["fit", "--config", str(ckpt.parent / "config.yaml"), f"--ckpt_path={ckpt.parent}/last.ckpt",
+          "--trainer.max_epochs=2", "--trainer.default_root_dir=again"])  # fmt: skip
+    rows = list(csv.DictReader(Path("again/metrics.csv").open()))
+    assert {row["epoch"] for row in rows} == {"1"}
+
+
+def test_complains_of_misspelt_keys(capsys):
+    assert "did you mean 'backbone'?" in complaint(capsys, "fit", *SMALL, "--model.bakbone=x")
+    assert "--modl" in complaint(capsys, "fit", *SMALL, "--modl=x")
+    Path("bad.yaml").write_text("trainr: {max_epochs: 1}\n")
+    assert "trainr" in complaint(capsys, "fit", *SMALL, "--config=bad.yaml")
+
+
+def test_complains_of_unknown_names(capsys):
+    assert "resnet18" in complaint(capsys, "fit", *SMALL, "--model.backbone.name=resnt18")
+    assert "finetune/digits" in complaint(capsys, "fit", "--config=finetune/digitz")
+    assert "is no file" in complaint(capsys, "test", "--ckpt_path=nope.ckpt")
+
+
+def test_complains_of_other_classes_and_missing_folders(ckpt, capsys):
+    assert "knows 4 classes" in complaint(capsys, "test", f"--ckpt_path={ckpt}", "--data.num_classes=6")
+    assert "data.predict_path='nope'" in complaint(capsys, "predict", f"--ckpt_path={ckpt}", "--data.predict_path=nope")
+
+
+def test_complains_of_unreadable_images_in_workers(capsys):
+    for name in ("ant", "bee"):
+        Path("x", name).mkdir(parents=True)
+        for i in range(8):
+            Path("x", name, f"{i}.png").write_text("broken")
+    text = complaint(capsys, "fit", *SMALL, "--data=FolderData", "--data.root=x", "--data.num_workers=1")
+    assert "cannot be read as an image" in text
+    assert "on_error=skip" in text
