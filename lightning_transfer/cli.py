@@ -165,7 +165,9 @@ class TransferCLI(LightningCLI):
             given = logger if isinstance(logger, list) else [logger] if logger not in (None, True) else []
             config["logger"] = [CSVLogger(config["default_root_dir"], name="", version=""), *given]
             callbacks.append(LearningRateMonitor())
-        if config["enable_checkpointing"] is False:
+        if self.subcommand != "fit":
+            callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint | EarlyStopping)]
+        elif config["enable_checkpointing"] is False:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)
 

@@ -25,7 +25,11 @@ def is_for_people(error: BaseException) -> bool:
     message = str(error)
     if isinstance(error, MisconfigurationException) or "in DataLoader worker process" in message or _UNION in message:
         return True
-    frame = error.__traceback__
+    return _is_ours(error) or _is_ours(error.__cause__)
+
+
+def _is_ours(error: BaseException | None) -> bool:
+    frame = error.__traceback__ if error is not None else None
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     return frame is not None and frame.tb_frame.f_code.co_filename.startswith(_PACKAGE)
@@ -38,8 +42,8 @@ def sentence(error: BaseException) -> str:
         message = re.split(r"\n\w[\w.]*(?:Error|Exception): ", message)[-1].strip()
     if _UNION in message:
         return explain_parse_error(message)
-    if "compute_fn" in message:  # jsonargparse puts the linked objects, over several lines, before what one of ours said
-        return message.rpartition(") failed: ")[2]
+    if not _is_ours(error) and _is_ours(error.__cause__):  # a link between arguments failed, in a function of ours
+        return str(error.__cause__)
     return message
 
 

@@ -9,6 +9,7 @@ from lightning_transfer.data import (
     CsvData,
     DigitsData,
     EmojiData,
+    EvalTransform,
     FakeData,
     FolderData,
     StampsData,
@@ -164,7 +165,9 @@ def test_predict_reads_a_folder_without_training_data(tmp_path):
 
 
 def test_hyperparameters_are_plain_data():
-    assert DigitsData(image_size=32).hparams["train_transform"]["class_path"].endswith("TrainTransform")
+    hparams = DigitsData(image_size=32, train_transform=EvalTransform).hparams
+    assert hparams["image_size"] == 32
+    assert hparams["train_transform"] == {"class_path": "lightning_transfer.data.transforms.EvalTransform", "init_args": {}}
 
 
 def test_emoji_hold_out_concepts_for_both_vendors(data_root):

@@ -1,0 +1,64 @@
+"""Two processes at half the batch size equal one."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.optim import SGD
+from torch.utils.data import DataLoader, SequentialSampler
+
+from lightning_transfer import FinetuneModule, Optim, TimmBackbone
+from lightning_transfer.data import EvalTransform, FakeData
+
+
+class InOrder(FakeData):
+    """Training batches in the data's order, so that both runs see the same ones."""
+
+    def train_dataloader(self):
+        loader = super().train_dataloader()
+        return DataLoader(self.train_set, self.batch_size, sampler=SequentialSampler(self.train_set), collate_fn=loader.collate_fn)
+
+
+def run(devices: int, out: Path) -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    # layer norms: batch norm over half a batch is another function
+    module = FinetuneModule(TimmBackbone("test_convnext", pretrained=False), 4, Optim(partial(SGD, lr=0.1, momentum=0.9)))
+    data = InOrder(image_size=32, batch_size=12 // devices, num_workers=0, images_per_class=17, train_transform=EvalTransform)
+    trainer = Trainer(
+        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    metrics = {key: value.item() for key, value in trainer.callback_metrics.items() if key != "train/loss_step"}
+    (tested,) = trainer.test(module, data, verbose=False)
+    if trainer.is_global_zero:
+        torch.save({"weights": module.state_dict(), "metrics": {**metrics, **tested}}, out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo and ddp are run on Linux and macOS")
+def test_two_processes_equal_one(tmp_path):
+    import os
+    import subprocess
+
+    results = []
+    for devices in (1, 2):
+        out = tmp_path / f"{devices}.pt"
+        environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
+        result = subprocess.run(
+            [sys.executable, __file__, str(devices), str(out)], env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+        results.append(torch.load(out, weights_only=True))
+    one, two = results
+    for name, value in one["weights"].items():
+        torch.testing.assert_close(two["weights"][name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-4, abs=1e-5)
+    assert {"val/loss", "val/accuracy", "train/loss", "test/ece"} <= set(one["metrics"])
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]), Path(sys.argv[2]))
