@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 
-from lightning_transfer.parts import Undescribable, describe
+from lightning_transfer.parts import UndescribableError, describe
 
 TRUST_VARIABLE = "LIGHTNING_TRANSFER_TRUST"
 _ALLOWED = ("lightning_transfer", "lightning", "torch", "torchvision", "torchmetrics", "timm")
@@ -51,7 +51,7 @@ def save_init_args(module: Any) -> None:
     for name, value in module.init_args.items():
         try:
             hparams[name] = describe(value, name)
-        except Undescribable as error:
+        except UndescribableError as error:
             hparams[name] = {_UNSAVED: f"{type(value).__module__}.{type(value).__qualname__}", "at": error.path}
     hparams["_class_path"] = f"{type(module).__module__}.{type(module).__qualname__}"
     hparams["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
@@ -70,9 +70,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises a dozen types for files that are not its own
-        raise ValueError(f"ckpt_path={str(path)!r} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"ckpt_path={str(path)!r} cannot be read as a checkpoint: {str(error).splitlines()[0]}"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "hyper_parameters" not in checkpoint:
-        raise ValueError(f"ckpt_path={str(path)!r} holds no state_dict and hyper_parameters; give a checkpoint written by fit")
+        raise ValueError(
+            f"ckpt_path={str(path)!r} holds no state_dict and hyper_parameters; give a checkpoint written by fit"
+        )
     return checkpoint
 
 
@@ -126,7 +130,9 @@ def _class_paths(value: Any) -> Iterator[str]:
         path = value.get("class_path", value.get("_class_path"))
         if isinstance(path, str):
             yield path
-            arguments = value.get("init_args") or {k: v for k, v in value.items() if k not in ("class_path", "_class_path")}
+            arguments = value.get("init_args") or {
+                k: v for k, v in value.items() if k not in ("class_path", "_class_path")
+            }
             yield from _function_paths(import_class(path), arguments)
         for item in value.values():
             yield from _class_paths(item)

@@ -50,7 +50,7 @@ class Parser(LightningArgumentParser):
 class SaveConfig(SaveConfigCallback):
     """Also hands the configuration to every logger."""
 
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # noqa: ARG002  # Lightning's signature
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # Lightning's signature
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):  # it stands beside the file already
@@ -143,7 +143,9 @@ class TransferCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = str(run_folder(str(self.subcommand), config.ckpt_path, _config_name(config)))
+            config.trainer.default_root_dir = str(
+                run_folder(str(self.subcommand), config.ckpt_path, _config_name(config))
+            )
         root = Path(config.trainer.default_root_dir)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(root)
         config.predictions.path = config.predictions.path or str(root / "predictions.csv")
@@ -167,6 +169,7 @@ class TransferCLI(LightningCLI):
             callbacks.append(LearningRateMonitor())
         if self.subcommand != "fit":
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint | EarlyStopping)]
+            config["enable_checkpointing"] = False
         elif config["enable_checkpointing"] is False:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)

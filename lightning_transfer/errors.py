@@ -11,7 +11,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 _PACKAGE = str(Path(__file__).parent)
 _UNION = "Does not validate against any of the Union subtypes"  # so begins jsonargparse's tree of complaints
-_NOISE = ("Does not validate", "Subtypes", "Errors", "Given value", "Expected a <class", "Problem with given class_path", "Parser key")
+_NOISE = (
+    "Does not validate",
+    "Subtypes",
+    "Errors",
+    "Given value",
+    "Expected a <class",
+    "Problem with given class_path",
+    "Parser key",
+)
 _MEANT = (ValueError, FileNotFoundError, ModuleNotFoundError, NotADirectoryError, MisconfigurationException)
 
 
@@ -53,7 +61,9 @@ def explain_parse_error(message: str) -> str:
     for line in lines:
         if match := re.search(r"Option '([\w.]+)' is not accepted", line):
             return _misspelt(match[1], message)
-    if match := re.search(r"[Kk]ey ['\"]([\w.]+)['\"] is not expected", message) or re.search(r"Unrecognized arguments: (.+)", message):
+    if match := re.search(r"[Kk]ey ['\"]([\w.]+)['\"] is not expected", message) or re.search(
+        r"Unrecognized arguments: (.+)", message
+    ):
         return f"{match[0]}; `lightning-transfer fit --help` lists all keys"
     wanted = list(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
     return "\n  ".join(wanted) or message

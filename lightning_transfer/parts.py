@@ -36,11 +36,13 @@ def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
     return recorded
 
 
-class Undescribable(ValueError):
+class UndescribableError(ValueError):
     """Raised for a value that plain data cannot rebuild; `path` says where among the arguments it stands."""
 
     def __init__(self, path: str, value: object) -> None:
-        super().__init__(f"{path}={type(value).__module__}.{type(value).__qualname__} cannot be rebuilt from plain data")
+        super().__init__(
+            f"{path}={type(value).__module__}.{type(value).__qualname__} cannot be rebuilt from plain data"
+        )
         self.path = path
 
 
@@ -52,7 +54,7 @@ def describe(value: Any, path: str = "value") -> Any:
         path: the argument's name, for the error.
 
     Raises:
-        Undescribable: for anything else, a module that is not ours for example.
+        UndescribableError: for anything else, a module that is not ours for example.
 
     Example:
         >>> from functools import partial
@@ -76,10 +78,12 @@ def describe(value: Any, path: str = "value") -> Any:
         return {field.name: describe(getattr(value, field.name), f"{path}.{field.name}") for field in fields(value)}
     if isinstance(value, Part):
         return {"class_path": _import_path(type(value), path), "init_args": describe(value.init_args, path)}
-    raise Undescribable(path, value)
+    raise UndescribableError(path, value)
 
 
 def _import_path(cls: type, path: str) -> str:
-    if "<" in cls.__qualname__ or cls.__module__ == "__main__":  # a local class, or one of a script: not importable later
-        raise Undescribable(path, cls)
+    if (
+        "<" in cls.__qualname__ or cls.__module__ == "__main__"
+    ):  # a local class, or one of a script: not importable later
+        raise UndescribableError(path, cls)
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -5,7 +5,9 @@ from lightning_transfer.checkpoint import check_hyperparameters, import_class, r
 
 
 def test_refuses_classes_of_packages_that_are_not_trusted(monkeypatch):
-    nested = {"backbone": {"class_path": "torch.nn.Sequential", "init_args": {"x": [{"class_path": "subprocess.Popen"}]}}}
+    nested = {
+        "backbone": {"class_path": "torch.nn.Sequential", "init_args": {"x": [{"class_path": "subprocess.Popen"}]}}
+    }
     with pytest.raises(ValueError, match=r"subprocess\.Popen.*LIGHTNING_TRANSFER_TRUST=subprocess"):
         check_hyperparameters(nested)
     monkeypatch.setenv("LIGHTNING_TRANSFER_TRUST", "subprocess")
@@ -13,7 +15,11 @@ def test_refuses_classes_of_packages_that_are_not_trusted(monkeypatch):
 
 
 def test_refuses_functions_given_as_text_where_a_callable_is_taken():
-    hparams = {"_class_path": "lightning_transfer.modules.finetune.FinetuneModule", "backbone": "resnet18", "head": "os.system"}
+    hparams = {
+        "_class_path": "lightning_transfer.modules.finetune.FinetuneModule",
+        "backbone": "resnet18",
+        "head": "os.system",
+    }
     with pytest.raises(ValueError, match=r"os\.system"):
         check_hyperparameters(hparams)
 

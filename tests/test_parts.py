@@ -5,7 +5,7 @@ from torch.optim import SGD
 
 from lightning_transfer.data import TrainTransform
 from lightning_transfer.optim import Optim, ParamGroups
-from lightning_transfer.parts import Undescribable, describe
+from lightning_transfer.parts import UndescribableError, describe
 
 
 def test_records_given_arguments_and_defaults():
@@ -26,5 +26,5 @@ def test_describes_parts_factories_and_dataclasses():
 
 
 def test_says_where_the_undescribable_stands():
-    with pytest.raises(Undescribable, match=r"optim\.optimizer=builtins\.function"):
+    with pytest.raises(UndescribableError, match=r"optim\.optimizer=builtins\.function"):
         describe(Optim(lambda groups: SGD(groups, lr=1)), "optim")

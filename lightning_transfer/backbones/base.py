@@ -20,7 +20,7 @@ class Backbone(Part, nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor) -> Features: ...
 
-    def set_image_size(self, image_size: int) -> None:  # noqa: B027  # most backbones take any size
+    def set_image_size(self, image_size: int) -> None:  # most backbones take any size
         """Adapt to square images of this side in pixels, before training or loading weights."""
 
 

@@ -39,11 +39,14 @@ class TimmBackbone(Backbone):
     @classmethod
     def of(cls, model: nn.Module) -> "TimmBackbone":
         """Wrap a timm model that is already built; its classifier is dropped."""
-        backbone = cls.__new__(cls)
+        backbone: TimmBackbone = cls.__new__(cls)
         nn.Module.__init__(backbone)
         model.reset_classifier(0)  # type: ignore[operator]
         backbone._take(model)
         return backbone
+
+    mean: Tensor
+    std: Tensor
 
     def _take(self, model: nn.Module) -> None:
         self.model: Any = model
@@ -62,7 +65,9 @@ class TimmBackbone(Backbone):
             try:
                 self.model.set_input_size(img_size=image_size)
             except Exception as error:
-                raise ValueError(f"{self.model.pretrained_cfg.get('architecture')} cannot take image_size={image_size}: {error}") from error
+                raise ValueError(
+                    f"{self.model.pretrained_cfg.get('architecture')} cannot take image_size={image_size}: {error}"
+                ) from error
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:

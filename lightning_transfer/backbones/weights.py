@@ -47,12 +47,18 @@ def _load_from_hub(model: nn.Module, name: str, options: dict[str, Any], require
         with _offline_if_unreachable():
             model.load_state_dict(timm.create_model(name, pretrained=True, num_classes=0, **options).state_dict())
         return
-    except (OSError, RuntimeError) as error:  # no network, no such file on the hub, or no weights under that name in timm
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # no network, no such file on the hub, or no weights under that name in timm
         reason = str(error).splitlines()[0]
     remedy = "pretrained=false starts from random weights, pretrained=packaged or a file's path needs no hub"
     if required:
         raise FileNotFoundError(f"no pretrained weights for backbone={name!r}: {reason} ({remedy})")
-    warn(f"backbone={name!r} starts from RANDOM weights, since pretrained=auto found none: {reason} ({remedy})", stacklevel=2)
+    warn(
+        f"backbone={name!r} starts from RANDOM weights, since pretrained=auto found none: {reason} ({remedy})",
+        stacklevel=2,
+    )
 
 
 @contextmanager
@@ -77,7 +83,9 @@ def _offline_if_unreachable() -> Iterator[None]:
 
 def _load_packaged(model: nn.Module, architecture: str) -> None:
     if architecture not in PACKAGED:
-        raise ValueError(f"pretrained=packaged knows {', '.join(PACKAGED)}, not {architecture!r}; use true or a file's path")
+        raise ValueError(
+            f"pretrained=packaged knows {', '.join(PACKAGED)}, not {architecture!r}; use true or a file's path"
+        )
     package, module, finder = PACKAGED[architecture]
     try:
         path = getattr(import_module(module), finder).get_model_file_path()

@@ -40,13 +40,19 @@ class PredictionWriter(Part, Callback):
         self.top_k = top_k
         self.rows: list[Row] = []
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = []
         if self.path and Path(self.path).suffix == ".parquet":
             _pyarrow()  # fail before the work, not after it
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0  # noqa: ARG002
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         probability, described = outputs
         self.rows += self._describe(probability.cpu(), described, pl_module)
@@ -66,7 +72,7 @@ class PredictionWriter(Part, Callback):
             rows.append(row)
         return rows
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rows = self._gather(trainer)
         if self.path is None or not trainer.is_global_zero:
             return

@@ -16,17 +16,11 @@ from torch.utils.data import DataLoader, SequentialSampler
 from lightning_transfer.checkpoint import save_init_args
 from lightning_transfer.contracts import ImageBatch, TransformFactory
 from lightning_transfer.data.datasets import ImageDataset, SkipLog, collate
-from lightning_transfer.data.images import image_files
 from lightning_transfer.data.sampling import ExactBatches
-from lightning_transfer.data.sources import FileSource, ImageSource, Subset
-from lightning_transfer.data.splits import class_counts, few_labels, stratified_split
+from lightning_transfer.data.sources import ImageSource, Subset, unlabelled
+from lightning_transfer.data.splits import class_counts, few_labels, few_percent, stratified_split
 from lightning_transfer.data.transforms import EvalTransform, TrainTransform
 from lightning_transfer.parts import Part
-
-
-def data_root(root: str | None, folder: str = "") -> Path:
-    """Where a set lies: `root`, or its folder below the variable LIGHTNING_TRANSFER_DATA or `./data`."""
-    return Path(root) if root else Path(os.environ.get("LIGHTNING_TRANSFER_DATA", "data")) / folder
 
 
 class ImageData(Part, LightningDataModule, ABC):
@@ -35,7 +29,7 @@ class ImageData(Part, LightningDataModule, ABC):
     Args:
         image_size: side of the images in pixels.
         batch_size: images a step and process.
-        num_workers: processes that load images; if not given none for cached images, otherwise one for each core, at most 8.
+        num_workers: processes that load images; if not given none for cached images, else one a core, at most 8.
         val_fraction: share of the training images used for validation, where the set has no such split.
         test_fraction: share of all images used for the test, where the set has no such split.
         labels_per_class: how many labelled training images of each class are used; all if not given.
@@ -71,16 +65,24 @@ class ImageData(Part, LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         save_init_args(self)
-        for name, value in (("image_size", image_size), ("batch_size", batch_size), ("labels_per_class", labels_per_class)):
+        for name, value in (
+            ("image_size", image_size),
+            ("batch_size", batch_size),
+            ("labels_per_class", labels_per_class),
+        ):
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         for name, share in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}={share} must lie in [0, 1)")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f"num_workers={num_workers} must be at least 0; 0 loads images in the main process")
         if fraction is not None and not 0 < fraction <= 1:
             raise ValueError(f"fraction={fraction} must lie in (0, 1]")
         if fraction is not None and labels_per_class is not None:
-            raise ValueError(f"fraction={fraction} and labels_per_class={labels_per_class} are two ways to say one thing; give one")
+            raise ValueError(
+                f"fraction={fraction} and labels_per_class={labels_per_class} are two ways to say one thing; give one"
+            )
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error={on_error!r} must be raise or skip")
         self.image_size = image_size
@@ -89,12 +91,14 @@ class ImageData(Part, LightningDataModule, ABC):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.labels_per_class, self.fraction, self.split_seed = labels_per_class, fraction, split_seed
         self.cache = cache
-        self.on_error: Literal["raise", "skip"] = on_error
+        self.on_error = on_error
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.predict_path = predict_path
         self._splits: dict[str, ImageSource] = {}
         self._sets: dict[str, ImageDataset] = {}
         self._log: SkipLog | None = None
+        self._reported = 0
+        self._announced = False
 
     @property
     @abstractmethod
@@ -117,21 +121,24 @@ class ImageData(Part, LightningDataModule, ABC):
             if "train" in splits:
                 for name, share in (("test", self.test_fraction), ("val", self.val_fraction)):
                     if name not in splits and share > 0:
-                        train = splits["train"]
-                        keep, out = stratified_split(train.targets, share, self.split_seed, train.groups)
-                        splits["train"], splits[name] = Subset(train, keep), Subset(train, out)
+                        splits["train"], splits[name] = self._split_off(name, share, splits["train"])
                 splits["train"] = self._few(splits["train"])
-                if not len(splits["train"]):
-                    raise ValueError("no labelled images are left for training; lower val_fraction or test_fraction")
-            self._splits = {name: source for name, source in splits.items() if len(source)}
+            self._splits = splits
         return self._splits
+
+    def _split_off(self, name: str, share: float, train: ImageSource) -> tuple[ImageSource, ImageSource]:
+        keep, out = stratified_split(train.targets, share, self.split_seed, train.groups)
+        if not len(out):
+            raise ValueError(
+                f"{name}_fraction={share} of {len(train)} images is none; raise it, or set it to 0 for no {name} split"
+            )
+        return Subset(train, keep), Subset(train, out)
 
     def _few(self, train: ImageSource) -> ImageSource:
         if self.labels_per_class is not None:
             return Subset(train, few_labels(train.targets, self.labels_per_class, self.split_seed, self.class_names))
         if self.fraction is not None and self.fraction < 1:
-            keep, _ = stratified_split(train.targets, 1 - self.fraction, self.split_seed)
-            return Subset(train, keep)
+            return Subset(train, few_percent(train.targets, self.fraction, self.split_seed))
         return train
 
     @property
@@ -150,10 +157,10 @@ class ImageData(Part, LightningDataModule, ABC):
         return self._log.read() if self._log else []
 
     def setup(self, stage: str) -> None:
-        if self._log is None:
-            self._log = SkipLog()
+        if self.on_error == "skip" and self._log is None:
+            self._log = self._open_log()
         if stage == "predict" and self.predict_path is not None:
-            self._add("predict", FileSource(_unlabelled(Path(self.predict_path))))
+            self._add("predict", unlabelled(Path(self.predict_path)))
             return
         splits = self.splits()
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
@@ -161,13 +168,21 @@ class ImageData(Part, LightningDataModule, ABC):
                 self._add(name, splits[name])
             elif name != "val" or stage == "validate":
                 raise ValueError(f"the data has no {name} split; give one, or a {name}_fraction above 0")
-        if stage == "fit":
+        if stage == "fit" and not self._announced:
             self._announce()
+            self._announced = True
+
+    def _open_log(self) -> SkipLog:
+        if self.trainer is None or self.trainer.world_size == 1:
+            return SkipLog()
+        log = SkipLog() if self.trainer.is_global_zero else None
+        path = self.trainer.strategy.broadcast(log.path if log else None)
+        return log or SkipLog(path)
 
     def _add(self, name: str, source: ImageSource) -> None:
-        if name not in self._sets and self._log is not None:
+        if name not in self._sets:
             transform = (self.train_transform if name == "train" else self.eval_transform)(self.image_size)
-            self._sets[name] = ImageDataset(source, transform, self.cache, self.on_error, self._log)
+            self._sets[name] = ImageDataset(source, transform, self.cache, self._log)
 
     @rank_zero_only
     def _announce(self) -> None:
@@ -188,7 +203,10 @@ class ImageData(Part, LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         data = self._sets["train"]
-        return self._loader(data, shuffle=True, batch_size=self.batch_size, drop_last=len(data) > self.batch_size)
+        processes = self.trainer.world_size if self.trainer else 1
+        # a last batch of one image would break batch norm; a process's only batch is kept
+        drop_last = len(data) > processes * self.batch_size
+        return self._loader(data, shuffle=True, batch_size=self.batch_size, drop_last=drop_last)
 
     def val_dataloader(self) -> Any:
         return self._eval_loader("val") if "val" in self._sets else []
@@ -215,14 +233,12 @@ class ImageData(Part, LightningDataModule, ABC):
             **options,
         )
 
-    def teardown(self, stage: str) -> None:  # noqa: ARG002  # Lightning's signature
-        if skipped := self.skipped:
-            shown = "\n  ".join(skipped[:10])
-            rank_zero_warn(f"{len(skipped)} unreadable images were left out:\n  {shown}" + ("\n  ..." if len(skipped) > 10 else ""))
-        if self._log is not None:
-            Path(self._log.path).unlink(missing_ok=True)
-            self._log = None
-            self._sets = {}
+    def teardown(self, stage: str) -> None:  # Lightning's signature
+        skipped = self.skipped[self._reported :]
+        self._reported += len(skipped)
+        if skipped:
+            shown = "\n  ".join(skipped[:10]) + ("\n  ..." if len(skipped) > 10 else "")
+            rank_zero_warn(f"{len(skipped)} unreadable images were left out:\n  {shown}")
 
 
 def _workers(cache: bool) -> int:
@@ -230,14 +246,3 @@ def _workers(cache: bool) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, cores)
-
-
-def _unlabelled(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise FileNotFoundError(f"data.predict_path={str(path)!r} is neither a folder nor a file")
-    files = image_files(path)
-    if not files:
-        raise ValueError(f"data.predict_path={str(path)!r} holds no images (.jpg, .png, .webp, .bmp, .gif, .tif, ...)")
-    return files

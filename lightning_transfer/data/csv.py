@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.folder import SPLITS
 from lightning_transfer.data.sources import FileSource, ImageSource
 
 
@@ -52,18 +53,24 @@ class CsvData(ImageData):
             if not self.csv.is_file():
                 raise FileNotFoundError(f"data.csv={str(self.csv)!r} is no file")
             with self.csv.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                header = reader.fieldnames or []
-                self._rows = [row for row in reader if any(row.values())]
+                try:
+                    reader = csv.DictReader(file, restval="")
+                    header = reader.fieldnames or []
+                    rows = [row for row in reader if any(str(value).strip() for value in row.values())]
+                except UnicodeDecodeError as error:
+                    raise ValueError(f"{self.csv} is not encoded as UTF-8 ({error.reason}); save it so") from error
             for option in ("path_column", "label_column"):
                 if getattr(self, option) not in header:
-                    raise ValueError(f"{self.csv} has no column {getattr(self, option)!r}, but {list(header)}; set data.{option}")
-            if not self._rows:
+                    raise ValueError(
+                        f"{self.csv} has no column {getattr(self, option)!r}, but {list(header)}; set data.{option}"
+                    )
+            if not rows:
                 raise ValueError(f"{self.csv} lists no images")
+            self._rows = rows
         return self._rows
 
     def _labels(self, row: dict[str, str]) -> list[str]:
-        text = row[self.label_column] or ""
+        text = row[self.label_column]
         parts = text.split(self.separator) if self.separator else [text]
         return [part.strip() for part in parts if part.strip()]
 
@@ -73,14 +80,17 @@ class CsvData(ImageData):
 
     def sources(self) -> dict[str, ImageSource]:
         by_split: dict[str, list[dict[str, str]]] = {}
+        split_of = {name: split for split, names in SPLITS.items() for name in names}
         for row in self.rows():
-            by_split.setdefault((row.get(self.split_column) or "train").strip(), []).append(row)
-        if unknown := sorted(set(by_split) - {"train", "val", "test"}):
+            name = row.get(self.split_column, "train").strip()
+            by_split.setdefault(split_of.get(name, name), []).append(row)
+        if unknown := sorted(set(by_split) - set(SPLITS)):
             raise ValueError(f"{self.csv}, column {self.split_column!r}: {unknown[0]!r} is none of train, val, test")
         paths = {split: [self.root / row[self.path_column] for row in rows] for split, rows in by_split.items()}
         if missing := [str(path) for found in paths.values() for path in found if not path.is_file()]:
             raise FileNotFoundError(
-                f"{self.csv} lists {len(missing)} images that do not exist: {', '.join(missing[:3])}; is data.root={str(self.root)!r} right?"
+                f"{self.csv} lists {len(missing)} images that do not exist: {', '.join(missing[:3])}; "
+                f"is data.root={str(self.root)!r} right?"
             )
         return {split: FileSource(paths[split], self._targets(rows)) for split, rows in by_split.items()}
 

@@ -2,9 +2,9 @@
 
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +18,33 @@ Item = tuple[Tensor, Tensor, str]
 
 
 class SkipLog:
-    """A file to which all worker processes append what they skipped."""
+    """A file to which all worker processes append what they skipped; it goes when its maker is gone.
 
-    def __init__(self) -> None:
-        handle, self.path = tempfile.mkstemp(prefix="skipped_images_", suffix=".txt")
-        os.close(handle)
+    Args:
+        path: the file of another process's log; a new one in the temporary folder if not given.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        if path is None:
+            handle, path = tempfile.mkstemp(prefix="skipped_images_", suffix=".txt")
+            os.close(handle)
+            weakref.finalize(self, _remove, path, os.getpid())
+        self.path = path
 
     def add(self, reason: str) -> None:
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-        os.write(handle, (reason.replace("\n", " ") + "\n").encode())
+        # one write to a file opened for appending is never torn by those of other processes
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(handle, os.fsencode(" ".join(reason.split("\n")) + "\n"))
         os.close(handle)
 
     def read(self) -> list[str]:
         """Each reason once, in order."""
-        path = Path(self.path)
-        return list(dict.fromkeys(path.read_text().splitlines())) if path.exists() else []
+        return list(dict.fromkeys(os.fsdecode(Path(self.path).read_bytes()).split("\n")[:-1]))
+
+
+def _remove(path: str, maker: int) -> None:
+    if os.getpid() == maker:  # forked workers inherit the log, but not its file
+        Path(path).unlink(missing_ok=True)
 
 
 class ImageDataset(Dataset[Item | None]):
@@ -42,16 +54,14 @@ class ImageDataset(Dataset[Item | None]):
         source: images.
         transform: uint8 (3, H, W) to (C, size, size), uint8 or float in [0, 1].
         cache: whether decoded images stay in memory.
-        on_error: whether an unreadable file raises, or is noted in `log` and left out of its batch.
-        log: where skipped files are noted.
+        log: where unreadable files are noted, and then left out of their batch; if not given they raise.
     """
 
     def __init__(
-        self, source: ImageSource, transform: nn.Module, cache: bool, on_error: Literal["raise", "skip"], log: SkipLog
+        self, source: ImageSource, transform: nn.Module, cache: bool = False, log: SkipLog | None = None
     ) -> None:
         self.source = source
         self.transform = transform
-        self.on_error = on_error
         self.log = log
         self.cache: dict[int, Tensor] | None = {} if cache else None
 
@@ -61,8 +71,8 @@ class ImageDataset(Dataset[Item | None]):
     def __getitem__(self, index: int) -> Item | None:
         try:
             pixels = self._pixels(index)
-        except (ValueError, FileNotFoundError) as error:
-            if self.on_error == "skip":
+        except (ValueError, OSError) as error:
+            if self.log is not None:
                 self.log.add(str(error))
                 return None
             raise ValueError(f"{error}; data.on_error=skip leaves such files out") from error

@@ -29,7 +29,9 @@ class DigitsData(ImageData):
         try:
             from sklearn.datasets import load_digits
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError('DigitsData needs scikit-learn: pip install "lightning_transfer[quickstart]"') from error
+            raise ModuleNotFoundError(
+                'DigitsData needs scikit-learn: pip install "lightning_transfer[quickstart]"'
+            ) from error
         digits = load_digits()
         images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)
         return {"train": ArraySource(images[:, None], torch.from_numpy(digits.target).long(), "digits")}

@@ -1,15 +1,13 @@
 """Emoji as two vendors draw them: one concept, two styles."""
 
-import csv
-from collections import Counter
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from lightning_transfer.data.base import ImageData, data_root
+from lightning_transfer.data.base import ImageData
 from lightning_transfer.data.images import decode
+from lightning_transfer.data.index import data_root, read_index
 from lightning_transfer.data.sources import ArraySource, ImageSource, Joined, Subset
 from lightning_transfer.data.splits import stratified_split
 
@@ -17,7 +15,7 @@ _VENDORS = {"google": ("google",), "twitter": ("twitter",), "both": ("google", "
 
 
 class EmojiData(ImageData):
-    """1,906 emoji of 64 pixels by two vendors, labelled by category; one concept is on one side of a split, whoever drew it.
+    """1,906 emoji of 64 pixels by two vendors; one concept is on one side of a split, whoever drew it.
 
     Args:
         root: folder made by `scripts/data/emoji.py`; `emoji` below LIGHTNING_TRANSFER_DATA or `./data` if not given.
@@ -29,7 +27,7 @@ class EmojiData(ImageData):
 
     Raises:
         FileNotFoundError: if the folder is not there.
-        ValueError: for another vendor or label.
+        ValueError: for another vendor or label, or if no class has enough concepts.
     """
 
     def __init__(
@@ -44,22 +42,14 @@ class EmojiData(ImageData):
         super().__init__(**kwargs)
         for name, value in (("vendor", vendor), ("test_vendor", test_vendor or vendor)):
             if value not in _VENDORS:
-                raise ValueError(f"{name}={value!r} must be one of {', '.join(_VENDORS)}")
-        if label not in ("category", "subcategory"):
-            raise ValueError(f"label={label!r} must be category or subcategory")
+                raise ValueError(f"data.{name}={value!r} must be one of {', '.join(_VENDORS)}")
         self.root = data_root(root, "emoji")
         self.vendor, self.test_vendor, self.label = vendor, test_vendor or vendor, label
         self.min_per_class = min_per_class
 
     def rows(self) -> list[dict[str, str]]:
         """Rows of the index whose class has enough concepts."""
-        index = self.root / "index.csv"
-        if not index.is_file():
-            raise FileNotFoundError(f"{index} does not exist; `python scripts/data/emoji.py` makes it")
-        with index.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        counts = Counter(row[self.label] for row in rows)
-        return [row for row in rows if counts[row[self.label]] >= self.min_per_class]
+        return read_index(self.root, self.label, self.min_per_class)
 
     @property
     def class_names(self) -> list[str]:
@@ -74,7 +64,7 @@ class EmojiData(ImageData):
         return {"train": train, "test": Joined([Subset(drawn[v], out) for v in _VENDORS[self.test_vendor]])}
 
     def _drawings(self, vendor: str, rows: list[dict[str, str]], targets: Tensor) -> ImageSource:
-        sheet = decode(Path(self.root / f"{vendor}.png"))
+        sheet = decode(self.root / f"{vendor}.png")
         boxes = [(int(r["left"]), int(r["top"]), int(r["size"])) for r in rows]
         images = torch.stack([sheet[:, top : top + size, left : left + size] for left, top, size in boxes])
         return ArraySource(images, targets, f"emoji/{vendor}", [row["codepoint"] for row in rows])

@@ -9,7 +9,7 @@ from lightning_transfer.data.base import ImageData
 from lightning_transfer.data.images import image_files
 from lightning_transfer.data.sources import FileSource, ImageSource
 
-_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 class FolderData(ImageData):
@@ -30,16 +30,27 @@ class FolderData(ImageData):
 
     def _split_folders(self) -> dict[str, Path]:
         if not self.root.is_dir():
-            raise FileNotFoundError(f"data.root={str(self.root)!r} is no folder; it should hold one folder of images for each class")
-        given = {s: self.root / n for s, names in _SPLITS.items() for n in names if (self.root / n).is_dir()}
-        return given if "train" in given else {"train": self.root}
+            raise FileNotFoundError(
+                f"data.root={str(self.root)!r} is no folder; it should hold one folder of images for each class"
+            )
+        given = {s: self.root / n for s, names in SPLITS.items() for n in names if (self.root / n).is_dir()}
+        others = sorted(set(_class_folders(self.root)) - {folder.name for folder in given.values()})
+        if given and "train" not in given and others:
+            raise ValueError(
+                f"data.root={str(self.root)!r} holds {', '.join(f.name for f in given.values())} "
+                f"beside {', '.join(others[:5])}: put the training classes into a folder named train, "
+                "or give classes other names than splits"
+            )
+        return given or {"train": self.root}
 
     @property
     def class_names(self) -> list[str]:
-        folder = self._split_folders()["train"]
+        folder = next(iter(self._split_folders().values()))
         names = _class_folders(folder)
         if not names:
-            raise ValueError(f"{folder} holds no folders; put the images of each class into a folder named like the class")
+            raise ValueError(
+                f"{folder} holds no folders; put the images of each class into a folder named like the class"
+            )
         return names
 
     def sources(self) -> dict[str, ImageSource]:
@@ -47,10 +58,14 @@ class FolderData(ImageData):
         sources: dict[str, ImageSource] = {}
         for split, folder in self._split_folders().items():
             if unknown := sorted(set(_class_folders(folder)) ^ set(names)):
-                raise ValueError(f"{folder} and the training folder do not hold the same classes; they differ in {unknown[:5]}")
+                raise ValueError(
+                    f"the splits in {self.root} do not hold the same classes: {folder.name} differs in {unknown[:5]}"
+                )
             files = [image_files(folder / name) for name in names]
             if empty := [name for name, found in zip(names, files, strict=True) if not found]:
-                raise ValueError(f"class folder(s) without images in {folder}: {', '.join(empty[:5])}; fill or remove them")
+                raise ValueError(
+                    f"class folder(s) without images in {folder}: {', '.join(empty[:5])}; fill or remove them"
+                )
             targets = torch.tensor([k for k, found in enumerate(files) for _ in found])
             sources[split] = FileSource([path for found in files for path in found], targets)
         return sources

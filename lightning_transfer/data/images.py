@@ -13,7 +13,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 def decode(path: str | Path) -> Tensor:
     """Read an image file as uint8 (3, H, W).
 
-    Transparency lies on white, 16 bits are scaled to 8, the EXIF orientation is applied, of an animation the first frame is taken.
+    Transparency lies on white, 16 bits are scaled to 8, EXIF orientation is applied; an animation gives frame one.
 
     Args:
         path: file.
@@ -26,7 +26,7 @@ def decode(path: str | Path) -> Tensor:
             return to_tensor(image)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise a dozen types for broken files
         reason = str(error).split(str(path))[0].strip(" '\"") or "not an image"
         raise ValueError(f"{path} cannot be read as an image: {reason}") from error
 
@@ -37,13 +37,17 @@ def to_tensor(image: Image.Image) -> Tensor:
     if image.mode.startswith("I"):  # 16 bits, whatever Pillow calls them; its own convert("L") would clip at 255
         pixels = (np.asarray(image).astype(np.int64).clip(0, 65535) + 128) // 257
         image = Image.fromarray(pixels.astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range; save it with 8 or 16 bits")
     elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image)
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    """All image files below a folder, sorted; hidden files and folders are passed over."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))

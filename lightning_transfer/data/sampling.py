@@ -9,20 +9,23 @@ from torch.utils.data import BatchSampler, DistributedSampler
 class ExactBatches(BatchSampler):
     """Batches in the data's order; over R processes every sample once, and as many batches for each.
 
-    `DistributedSampler` repeats samples to fill up, which bends the metrics; unequal numbers of batches would leave processes waiting
-    for one another. So N samples are cut into R x n nearly equal batches, n being the least number that keeps to the batch size.
+    `DistributedSampler` repeats samples to fill up, which bends the metrics; unequal numbers of batches would leave
+    processes waiting for one another. So N samples are cut into R x n nearly equal batches, n being the least number
+    that keeps to the batch size.
 
     Args:
-        sampler: of the data; of a `DistributedSampler`, which Lightning puts in, only number and rank of processes are used.
+        sampler: of the data; a `DistributedSampler`, which Lightning puts in, gives only number and rank of processes.
         batch_size: largest number of samples in a batch.
         drop_last: must be false.
 
     Raises:
-        ValueError: if there are fewer samples than batches to make.
+        ValueError: if there are fewer samples than batches to make, or for drop_last.
     """
 
     def __init__(self, sampler: Any, batch_size: int, drop_last: bool = False) -> None:
         super().__init__(sampler, batch_size, drop_last)
+        if drop_last:
+            raise ValueError("drop_last=True would leave samples out of the metrics; ExactBatches takes only False")
         self.distributed = isinstance(sampler, DistributedSampler)
         if not self.distributed:
             return
@@ -32,7 +35,7 @@ class ExactBatches(BatchSampler):
         if self.samples < self.replicas * self.count:
             raise ValueError(
                 f"{self.samples} samples cannot be dealt to {self.replicas} processes in {self.count} batches each; "
-                "use fewer devices or more data"
+                "use fewer devices, a larger batch_size or more data"
             )
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_transfer.data.images import decode, to_tensor
+from lightning_transfer.data.images import SUFFIXES, decode, image_files, to_tensor
 
 
 class ImageSource(ABC):
@@ -41,7 +41,9 @@ class FileSource(ImageSource):
         groups: as for `ImageSource`.
     """
 
-    def __init__(self, paths: Sequence[Path], targets: Tensor | None = None, groups: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], targets: Tensor | None = None, groups: Sequence[str] | None = None
+    ) -> None:
         self.names = [str(path) for path in paths]
         self.targets = torch.full((len(paths),), -1) if targets is None else targets
         self.groups = groups
@@ -85,7 +87,10 @@ class DatasetSource(ImageSource):
         self.names = [f"{set_name}/{i}" for i in range(len(targets))]
 
     def image(self, index: int) -> Tensor:
-        return to_tensor(self.dataset[index][0])
+        try:
+            return to_tensor(self.dataset[index][0])
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ValueError(f"{self.names[index]} cannot be read as an image: {error}") from error
 
 
 class Subset(ImageSource):
@@ -123,3 +128,20 @@ class Joined(ImageSource):
     def image(self, index: int) -> Tensor:
         source, i = self._where[index]
         return source.image(i)
+
+
+def unlabelled(path: Path) -> FileSource:
+    """Collect images without labels: all below a folder, or one file.
+
+    Raises:
+        FileNotFoundError: if there is neither a folder nor a file.
+        ValueError: for a folder without images.
+    """
+    if path.is_file():
+        return FileSource([path])
+    if not path.is_dir():
+        raise FileNotFoundError(f"data.predict_path={str(path)!r} is neither a folder nor a file")
+    files = image_files(path)
+    if not files:
+        raise ValueError(f"data.predict_path={str(path)!r} holds no images ({', '.join(SUFFIXES)})")
+    return FileSource(files)

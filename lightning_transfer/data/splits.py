@@ -14,7 +14,8 @@ def stratified_split(
 
     Args:
         targets: (N,) class numbers, or (N, K) for several labels an image, stratified by the rarest label of each.
-        fraction: share to take out, in [0, 1).
+        fraction: share to take out, in [0, 1); what rounding leaves over in one class is taken from the next, so that
+            many small classes yield their share too. Of each class at least one group stays.
         seed: of the choice.
         groups: N; a group is taken out whole or not at all.
 
@@ -30,14 +31,16 @@ def stratified_split(
     for group in members.values():
         strata[classes[group[0]]].append(group)
     out: list[int] = []
+    rest = 0.0
     for label in sorted(strata):
         stratum = strata[label]
-        wanted = round(fraction * sum(map(len, stratum)))
+        wanted = fraction * sum(map(len, stratum)) + rest
         taken = 0
-        for j in torch.randperm(len(stratum), generator=generator).tolist():
+        for j in torch.randperm(len(stratum), generator=generator).tolist()[1:]:
             if abs(taken + len(stratum[j]) - wanted) < abs(taken - wanted):
                 out += stratum[j]
                 taken += len(stratum[j])
+        rest = max(-0.5, min(0.5, wanted - taken))  # bounded: one class of few large groups must not distort the next
     mask = torch.zeros(len(targets), dtype=torch.bool)
     mask[out] = True
     return torch.nonzero(~mask).flatten(), torch.nonzero(mask).flatten()
@@ -61,16 +64,34 @@ def few_labels(targets: Tensor, per_class: int, seed: int, class_names: Sequence
     counts = class_counts(targets, len(class_names))
     least = int(counts.argmin())
     if counts[least] < per_class:
+        remedy = f"at most {int(counts[least])} would do" if counts[least] else "add some, or take the class out"
         raise ValueError(
             f"labels_per_class={per_class}, but class {class_names[least]!r} has {int(counts[least])} training images; "
-            f"at most {int(counts[least])} would do"
+            + remedy
         )
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    order = _order(len(targets), seed)
     chosen: set[int] = set()
     for k in range(len(class_names)):
         has = targets[order] == k if targets.ndim == 1 else targets[order, k] > 0
         chosen.update(order[has][:per_class].tolist())
     return torch.tensor(sorted(chosen))
+
+
+def few_percent(targets: Tensor, fraction: float, seed: int) -> Tensor:
+    """Choose a share of every class, at least one image; a smaller share is part of a larger one of the same seed.
+
+    Args:
+        targets: as for `stratified_split`.
+        fraction: share to keep, in (0, 1].
+        seed: of the choice.
+
+    Returns:
+        sorted indices
+    """
+    order = _order(len(targets), seed)
+    classes = _one_label(targets)[order]
+    strata = [order[classes == k] for k in sorted(set(classes.tolist()))]
+    return torch.cat([stratum[: max(1, round(fraction * len(stratum)))] for stratum in strata]).sort().values
 
 
 def class_counts(targets: Tensor, num_classes: int) -> Tensor:
@@ -84,4 +105,9 @@ def _one_label(targets: Tensor) -> Tensor:
     if targets.ndim == 1:
         return targets
     rarity = targets.sum(0).clamp(min=1).reciprocal()
-    return (targets * rarity).argmax(dim=1)
+    rarest = (targets * rarity).argmax(dim=1)
+    return torch.where(targets.any(dim=1), rarest, -1)
+
+
+def _order(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

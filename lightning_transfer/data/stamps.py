@@ -1,17 +1,16 @@
 """Captioned pictures of things, animals and people."""
 
-import csv
-from collections import Counter
 from typing import Any, Literal
 
 import torch
 
-from lightning_transfer.data.base import ImageData, data_root
+from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.index import data_root, read_index
 from lightning_transfer.data.sources import FileSource, ImageSource
 
 
 class StampsData(ImageData):
-    """Photos and drawings of Tux Paint's stamp collection, by category; pictures of one caption stay on one side of a split.
+    """Photos and drawings of Tux Paint's stamps, by category; pictures of one caption stay on one side of a split.
 
     Args:
         root: folder made by `scripts/data/stamps.py`; `stamps` below LIGHTNING_TRANSFER_DATA or `./data` if not given.
@@ -21,7 +20,7 @@ class StampsData(ImageData):
 
     Raises:
         FileNotFoundError: if the folder is not there.
-        ValueError: if no class has enough pictures.
+        ValueError: for another label, or if no class has enough pictures.
     """
 
     def __init__(
@@ -32,24 +31,13 @@ class StampsData(ImageData):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if label not in ("category", "subcategory"):
-            raise ValueError(f"label={label!r} must be category or subcategory")
         self.root = data_root(root, "stamps")
         self.label = label
         self.min_per_class = min_per_class
 
     def rows(self) -> list[dict[str, str]]:
         """Rows of the index whose class has enough pictures."""
-        index = self.root / "index.csv"
-        if not index.is_file():
-            raise FileNotFoundError(f"{index} does not exist; `python scripts/data/stamps.py` makes it")
-        with index.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        counts = Counter(row[self.label] for row in rows)
-        kept = [row for row in rows if counts[row[self.label]] >= self.min_per_class]
-        if not kept:
-            raise ValueError(f"no {self.label} has min_per_class={self.min_per_class} pictures; the largest has {max(counts.values())}")
-        return kept
+        return read_index(self.root, self.label, self.min_per_class)
 
     @property
     def class_names(self) -> list[str]:

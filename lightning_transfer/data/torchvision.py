@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from lightning_transfer.checkpoint import import_class
-from lightning_transfer.data.base import ImageData, data_root
+from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.index import data_root
 from lightning_transfer.data.sources import DatasetSource, ImageSource
 
 
@@ -42,7 +43,9 @@ class TorchvisionData(ImageData):
         self._opened: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
-        self._open("train")
+        if self.download:
+            for split in ("train", "val", "test"):
+                self._open(split)
 
     def _open(self, split: str) -> Any:
         """The torchvision dataset of a split, or none where the set has no such split."""
@@ -53,20 +56,28 @@ class TorchvisionData(ImageData):
         options = dict(self.options)
         if "download" in parameters:
             options["download"] = self.download
-        if "train" in parameters:
+        by_flag = "train" in parameters or "split" in options  # EMNIST: split is its alphabet, train a keyword
+        if by_flag:
             if split == "val":
                 return None
             options["train"] = split == "train"
         elif "split" not in parameters:
-            raise ValueError(f"data.dataset={self.dataset!r} takes neither train nor split; use FolderData or CsvData for it")
+            raise ValueError(
+                f"data.dataset={self.dataset!r} takes neither train nor split; use FolderData or CsvData for it"
+            )
+        refusal: ValueError | None = None
         for name in {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}[split]:
             try:
-                self._opened[split] = cls(self.root, **(options if "train" in parameters else {**options, "split": name}))
+                self._opened[split] = cls(self.root, **(options if by_flag else {**options, "split": name}))
                 return self._opened[split]
-            except ValueError:  # so torchvision says that a set has no split of that name
-                continue
+            except ValueError as error:  # so torchvision says that a set has no split of that name
+                refusal = error
             except RuntimeError as error:
-                raise FileNotFoundError(f"{self.dataset} is not in {self.root}: {error} (data.download=true fetches it)") from error
+                raise FileNotFoundError(
+                    f"{self.dataset} is not in {self.root}: {error} (data.download=true fetches it)"
+                ) from error
+        if split == "train":
+            raise ValueError(f"{self.dataset} gives no training images: {refusal}") from refusal
         return None
 
     @property

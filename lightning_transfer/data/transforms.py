@@ -52,7 +52,9 @@ class EvalTransform(Part, nn.Module):
     def __init__(self, size: int, crop: float = 0.875) -> None:
         super().__init__()
         if not 0 < crop <= 1:
-            raise ValueError(f"crop={crop} is the share of the short side that is kept and lies in (0, 1]; 0.875 is common")
+            raise ValueError(
+                f"crop={crop} is the share of the short side that is kept and lies in (0, 1]; 0.875 is common"
+            )
         self.steps = nn.Sequential(v2.Resize(round(size / crop), antialias=True), v2.CenterCrop(size))
 
     def forward(self, image: Tensor) -> Tensor:

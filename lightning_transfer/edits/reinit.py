@@ -21,9 +21,15 @@ class Reinit(ModelEdit):
         self.pattern = re.compile(pattern)
 
     def __call__(self, model: nn.Module) -> None:
-        layers = [m for name, m in model.named_modules() if self.pattern.search(name) and hasattr(m, "reset_parameters")]
+        layers = [
+            m for name, m in model.named_modules() if self.pattern.search(name) and hasattr(m, "reset_parameters")
+        ]
         if not layers:
-            children = ", ".join(name for name, _ in model.backbone.model.named_children()) if hasattr(model, "backbone") else ""
-            raise ValueError(f"edits: Reinit(pattern={self.pattern.pattern!r}) matches no layer of the model; parts: {children}")
+            names = [
+                name for name, m in model.named_modules() if name.count(".") == 2 and any(True for _ in m.parameters())
+            ]
+            raise ValueError(
+                f"edits: Reinit(pattern={self.pattern.pattern!r}) matches no layer of the model; parts: {', '.join(names)}"
+            )
         for layer in layers:
-            layer.reset_parameters()  # type: ignore[operator]
+            layer.reset_parameters()

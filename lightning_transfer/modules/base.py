@@ -83,7 +83,7 @@ class TransferModule(Part, LightningModule, ABC):
         return self
 
     def setup(self, stage: str) -> None:
-        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.model.to(memory_format=self.memory_format)
         if self.compile_model and stage == "fit":
             self.model.compile()
 
@@ -141,7 +141,9 @@ class TransferModule(Part, LightningModule, ABC):
                 self(image[:1])
         except (AssertionError, RuntimeError, ValueError) as error:
             height, width = image.shape[-2:]
-            raise ValueError(f"the backbone refuses images of {height}x{width} pixels: {error}; set another image_size") from error
+            raise ValueError(
+                f"the backbone refuses images of {height}x{width} pixels: {error}; set another image_size"
+            ) from error
         finally:
             self.train(training)
 
@@ -164,8 +166,10 @@ class TransferModule(Part, LightningModule, ABC):
         check_hyperparameters(hparams, kwargs)
         concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else cls
         if not issubclass(concrete, cls):
-            raise ValueError(f"{checkpoint_path} holds a {concrete.__name__}; load it with {concrete.__name__}.load_from_checkpoint")
+            raise ValueError(
+                f"{checkpoint_path} holds a {concrete.__name__}; load it with {concrete.__name__}.load_from_checkpoint"
+            )
         with weights_from_checkpoint():
-            return super(TransferModule, concrete).load_from_checkpoint(
+            return super(TransferModule, concrete).load_from_checkpoint(  # type: ignore[misc]
                 checkpoint_path, map_location=map_location, strict=strict, weights_only=True, **kwargs
             )

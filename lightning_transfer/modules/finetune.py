@@ -85,7 +85,9 @@ class FinetuneModule(TransferModule):
         if stage == "fit" and self.class_weights == "balanced":
             counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
             if counts is None:
-                raise ValueError("class_weights=balanced needs a datamodule with class_counts; give a weight for each class name")
+                raise ValueError(
+                    "class_weights=balanced needs a datamodule with class_counts; give a weight for each class name"
+                )
             total = len(self.trainer.datamodule.train_set)  # type: ignore[attr-defined]
             self.loss.balance(counts, total)
 

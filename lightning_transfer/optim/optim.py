@@ -41,6 +41,8 @@ class Optim:
         if self.schedule is None:
             return {"optimizer": optimizer}
         if total_steps == float("inf"):
-            raise ValueError("a schedule needs an end: set trainer.max_epochs or trainer.max_steps, or schedule to null")
+            raise ValueError(
+                "a schedule needs an end: set trainer.max_epochs or trainer.max_steps, or schedule to null"
+            )
         scheduler = self.schedule(optimizer, int(total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

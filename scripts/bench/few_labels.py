@@ -60,7 +60,14 @@ def main() -> None:
             results.append((100 * accuracy, seconds))
         accuracies, times = zip(*results, strict=True)
         spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-        rows.append({"way": way, "accuracy": statistics.mean(accuracies), "deviation": spread, "seconds": statistics.median(times)})
+        rows.append(
+            {
+                "way": way,
+                "accuracy": statistics.mean(accuracies),
+                "deviation": spread,
+                "seconds": statistics.median(times),
+            }
+        )
     shutil.copy(args.out / "fine-tuning" / "0" / "best.ckpt", args.out / "best.ckpt")
     with (args.out / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))

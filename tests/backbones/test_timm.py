@@ -1,8 +1,8 @@
 import pytest
+import timm
 import torch
 from torch import nn
 
-import timm
 from lightning_transfer.backbones import ModuleBackbone, TimmBackbone, as_backbone
 
 

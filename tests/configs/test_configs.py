@@ -9,7 +9,9 @@ from PIL import Image
 from lightning_transfer.__main__ import main
 from lightning_transfer.configs_path import PACKAGED
 
-EXPERIMENTS = sorted(str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer")
+EXPERIMENTS = sorted(
+    str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer"
+)
 NEEDS_DATA = {"finetune/mnist", "finetune/stamps"}
 
 
@@ -29,7 +31,18 @@ def test_fits_and_tests(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
     make_inputs()
-    main(["fit", "--config", name, "--config", "smoke", "--data.image_size=32", "--data.num_workers=0", "--data.batch_size=4"])
+    main(
+        [
+            "fit",
+            "--config",
+            name,
+            "--config",
+            "smoke",
+            "--data.image_size=32",
+            "--data.num_workers=0",
+            "--data.batch_size=4",
+        ]
+    )
     (ckpt,) = Path("runs").rglob("best.ckpt")
     main(["test", f"--ckpt_path={ckpt}", "--trainer.limit_test_batches=2"])
 

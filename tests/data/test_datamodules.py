@@ -125,7 +125,9 @@ def test_csv_with_one_and_with_several_labels(tmp_path):
     single = CsvData(write_csv(tmp_path / "a.csv", [("ant/0.png", "x, y"), ("bee/0.png", "z"), ("bee/1.png", "z")]))
     assert single.class_names == ["x, y", "z"]
     assert single.sources()["train"].targets.tolist() == [0, 1, 1]
-    several = CsvData(write_csv(tmp_path / "b.csv", [("ant/0.png", "x|y"), ("bee/0.png", ""), ("ant/1.png", "y")]), separator="|")
+    several = CsvData(
+        write_csv(tmp_path / "b.csv", [("ant/0.png", "x|y"), ("bee/0.png", ""), ("ant/1.png", "y")]), separator="|"
+    )
     assert several.multi_label
     assert several.sources()["train"].targets.tolist() == [[1, 1], [0, 0], [0, 1]]
 
@@ -167,7 +169,10 @@ def test_predict_reads_a_folder_without_training_data(tmp_path):
 def test_hyperparameters_are_plain_data():
     hparams = DigitsData(image_size=32, train_transform=EvalTransform).hparams
     assert hparams["image_size"] == 32
-    assert hparams["train_transform"] == {"class_path": "lightning_transfer.data.transforms.EvalTransform", "init_args": {}}
+    assert hparams["train_transform"] == {
+        "class_path": "lightning_transfer.data.transforms.EvalTransform",
+        "init_args": {},
+    }
 
 
 def test_emoji_hold_out_concepts_for_both_vendors(data_root):

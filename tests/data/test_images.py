@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_transfer.data.images import decode
+from lightning_transfer.data.images import decode, image_files
 
 
 def test_transparency_lies_on_white(tmp_path):
@@ -56,3 +56,37 @@ def test_names_what_it_cannot_read(tmp_path):
     for name in ("cut.jpg", "text.jpg"):
         with pytest.raises(ValueError, match=f"{name} cannot be read as an image"):
             decode(tmp_path / name)
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    first, second = Image.new("RGB", (4, 4), (200, 0, 0)), Image.new("RGB", (4, 4), (0, 0, 200))
+    first.save(tmp_path / "x.gif", save_all=True, append_images=[second])
+    assert decode(tmp_path / "x.gif")[:, 0, 0].tolist() == [200, 0, 0]
+
+
+def test_half_transparent_is_half_white(tmp_path):
+    Image.new("RGBA", (2, 2), (0, 0, 0, 128)).save(tmp_path / "half.png")
+    assert decode(tmp_path / "half.png")[:, 0, 0].tolist() == [127] * 3
+
+
+def test_orientation_moves_the_right_pixels(tmp_path):
+    image = Image.new("L", (4, 2))
+    image.putpixel((0, 0), 255)  # top left; turned clockwise it is top right
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "x.png", exif=exif)
+    assert decode(tmp_path / "x.png")[0].nonzero().tolist() == [[0, 1]]
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.new("F", (2, 2), 0.5).save(tmp_path / "x.tif")
+    with pytest.raises(ValueError, match=r"x\.tif cannot be read as an image: floating-point pixels"):
+        decode(tmp_path / "x.tif")
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    for name in ("a.PNG", "deep/b.jpg", ".hidden.png", ".cache/c.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == ["a.PNG", "deep/b.jpg"]

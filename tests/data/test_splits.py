@@ -28,10 +28,32 @@ def test_few_labels_are_nested_and_exact():
 
 
 def test_few_labels_names_the_class_that_has_too_few():
-    with pytest.raises(ValueError, match="labels_per_class=25, but class 'c' has 20 .*at most 20"):
+    with pytest.raises(ValueError, match=r"labels_per_class=25, but class 'c' has 20 .*at most 20"):
         few_labels(TARGETS, 25, 0, "abc")
 
 
 def test_few_labels_reach_every_class_of_several():
     targets = (torch.rand(60, 4, generator=torch.Generator().manual_seed(0)) < 0.4).float()
     assert targets[few_labels(targets, 3, 0, "abcd")].sum(0).min() >= 3
+
+
+def test_a_class_of_one_stays_for_training():
+    keep, out = stratified_split(torch.tensor([0, 1, 1, 1, 1]), 0.5, seed=0)
+    assert 0 in keep.tolist()
+    assert len(out) == 2
+
+
+def test_one_large_group_does_not_distort_the_other_classes():
+    targets = torch.tensor([0] * 100 + [1] * 50)
+    groups = ["same"] * 100 + [str(i) for i in range(50)]
+    _, out = stratified_split(targets, 0.2, seed=0, groups=groups)
+    assert torch.bincount(targets[out], minlength=2).tolist() == [0, 10]
+
+
+def test_images_of_several_labels_are_split_by_their_rarest():
+    targets = torch.zeros(100, 3)
+    targets[:, 0] = 1
+    targets[:20, 1] = 1
+    targets[20:30, 2] = 1
+    _, out = stratified_split(targets, 0.2, seed=0)
+    assert targets[out].sum(0).tolist() == [20, 4, 2]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.optim import SGD
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
 from lightning_transfer.data import EvalTransform, FakeData
@@ -18,16 +18,28 @@ class InOrder(FakeData):
     """Training batches in the data's order, so that both runs see the same ones."""
 
     def train_dataloader(self):
-        loader = super().train_dataloader()
-        return DataLoader(self.train_set, self.batch_size, sampler=SequentialSampler(self.train_set), collate_fn=loader.collate_fn)
+        spread = torch.distributed.is_initialized()
+        sampler = (DistributedSampler if spread else SequentialSampler)(
+            self.train_set, **({"shuffle": False} if spread else {})
+        )
+        return DataLoader(
+            self.train_set, self.batch_size, sampler=sampler, collate_fn=super().train_dataloader().collate_fn
+        )
 
 
 def run(devices: int, out: Path) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     # layer norms: batch norm over half a batch is another function
-    module = FinetuneModule(TimmBackbone("test_convnext", pretrained=False), 4, Optim(partial(SGD, lr=0.1, momentum=0.9)))
-    data = InOrder(image_size=32, batch_size=12 // devices, num_workers=0, images_per_class=17, train_transform=EvalTransform)
+    module = FinetuneModule(TimmBackbone("test_convnext", pretrained=False), 4, Optim(partial(SGD, lr=0.01)))
+    data = InOrder(
+        image_size=32,
+        batch_size=12 // devices,
+        num_workers=0,
+        images_per_class=20,
+        labels_per_class=12,
+        train_transform=EvalTransform,
+    )
     trainer = Trainer(
         accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
@@ -49,7 +61,11 @@ def test_two_processes_equal_one(tmp_path):
         out = tmp_path / f"{devices}.pt"
         environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
         result = subprocess.run(
-            [sys.executable, __file__, str(devices), str(out)], env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, __file__, str(devices), str(out)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert result.returncode == 0, result.stderr[-2000:]
         results.append(torch.load(out, weights_only=True))

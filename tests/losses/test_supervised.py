@@ -53,7 +53,9 @@ def test_is_finite_in_half_precision(loss):
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize(("make", "name"), [(lambda: CrossEntropy(1.0), "label_smoothing=1.0"), (lambda: Focal(-1), "gamma=-1")])
+@pytest.mark.parametrize(
+    ("make", "name"), [(lambda: CrossEntropy(1.0), "label_smoothing=1.0"), (lambda: Focal(-1), "gamma=-1")]
+)
 def test_refuses_values_out_of_range(make, name):
     with pytest.raises(ValueError, match=name):
         make()

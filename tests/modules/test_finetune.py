@@ -49,7 +49,9 @@ def test_checkpoint_is_plain_data_and_wants_no_pretrained_weights_again(trainer,
     assert checkpoint["hyper_parameters"]["backbone"]["init_args"]["name"] == "test_resnet"
     checkpoint["hyper_parameters"]["backbone"]["init_args"]["pretrained"] = True
     torch.save(checkpoint, path)
-    monkeypatch.setattr("lightning_transfer.backbones.timm.load_weights", lambda *_: pytest.fail("asked for weights again"))
+    monkeypatch.setattr(
+        "lightning_transfer.backbones.timm.load_weights", lambda *_: pytest.fail("asked for weights again")
+    )
     FinetuneModule.load_from_checkpoint(path)
 
 
@@ -96,8 +98,10 @@ def test_an_image_size_that_the_backbone_refuses_gets_a_sentence(trainer):
 
 def test_balanced_weights_come_from_the_training_labels(trainer):
     module = FinetuneModule(backbone(), 4, class_weights="balanced")
-    trainer(max_steps=1).fit(module, FakeData(image_size=32))
-    torch.testing.assert_close(module.loss.class_weight, torch.ones(4))
+    data = FakeData(image_size=32)
+    trainer(max_steps=1).fit(module, data)
+    counts = data.class_counts
+    torch.testing.assert_close(module.loss.class_weight, counts.sum() / (4 * counts))
     named = FinetuneModule(backbone(), 2, class_weights={"b": 3.0}, class_names=["a", "b"])
     assert named.loss.class_weight.tolist() == [1.0, 3.0]
     with pytest.raises(ValueError, match=r"class_weights names \['c'\]"):

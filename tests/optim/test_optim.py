@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from lightning_transfer.heads import LinearHead
 from lightning_transfer.backbones import TimmBackbone
+from lightning_transfer.heads import LinearHead
 from lightning_transfer.models import Classifier
 from lightning_transfer.optim import Optim, ParamGroups, WarmupCosine
 
@@ -26,9 +26,16 @@ def test_every_trainable_parameter_is_in_exactly_one_group():
 
 def test_head_learns_faster_and_norms_do_not_decay():
     model = classifier()
-    optimizer = Optim(partial(SGD, lr=0.1, weight_decay=0.5), None, ParamGroups(head_multiplier=10)).build(model, 10)["optimizer"]
+    optimizer = Optim(partial(SGD, lr=0.1, weight_decay=0.5), None, ParamGroups(head_multiplier=10)).build(model, 10)[
+        "optimizer"
+    ]
     rates = {group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
-    assert rates == {"backbone": (0.1, 0.5), "backbone/no_decay": (0.1, 0.0), "head": (1.0, 0.5), "head/no_decay": (1.0, 0.0)}
+    assert rates == {
+        "backbone": (0.1, 0.5),
+        "backbone/no_decay": (0.1, 0.0),
+        "head": (1.0, 0.5),
+        "head/no_decay": (1.0, 0.0),
+    }
 
 
 def test_schedule_equals_the_formula():
