@@ -48,6 +48,8 @@ def main() -> None:
     import logging
     import warnings
 
+    import lightning.pytorch  # noqa: F401  # it sets its own level when imported, so that must come first
+
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
