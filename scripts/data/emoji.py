@@ -62,7 +62,7 @@ def write_index(package: tarfile.TarFile, path: Path) -> int:
         if e["has_img_google"] and e["has_img_twitter"] and e["category"] != "Component"
     ]
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
+        csv.writer(file).writerows([HEADER, *rows])
     return len(rows)
 
 

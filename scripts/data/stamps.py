@@ -20,6 +20,7 @@ from PIL import Image
 
 PACKAGE = "tuxpaint-stamps-default"
 SIDE = 160  # pixels
+DRAWN = 256  # height in pixels at which drawings (SVG) are rendered before they are resized like photos
 LANGUAGES = ("fr", "es", "ro", "ru")
 HEADER = ("image", "category", "subcategory", "caption", *(f"speech_{language}" for language in LANGUAGES))
 
@@ -44,7 +45,7 @@ def picture(text: Path) -> Image.Image:
     if text.with_suffix(".png").exists():
         stamp = Image.open(text.with_suffix(".png")).convert("RGBA")
     else:
-        command = ["rsvg-convert", "-w", str(SIDE), "-h", str(SIDE), "--keep-aspect-ratio", text.with_suffix(".svg")]
+        command = ["rsvg-convert", "-h", str(DRAWN), "--keep-aspect-ratio", text.with_suffix(".svg")]
         stamp = Image.open(io.BytesIO(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)).convert(
             "RGBA"
         )
@@ -90,7 +91,7 @@ def main() -> None:
             spoken = speech(text, root, name) if with_speech else [""] * len(LANGUAGES)
             rows.append((f"images/{name}.jpg", parts[0], "/".join(parts[1:-1]), caption, *spoken))
     with (root / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *sorted(rows)])
+        csv.writer(file).writerows([HEADER, *sorted(rows)])
     print(f"{len(rows)} pictures are in {root}")
 
 
