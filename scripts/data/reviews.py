@@ -35,6 +35,9 @@ def fetch(folder: Path) -> str:
 
 
 def main() -> None:
+    if {"-h", "--help"} & {*sys.argv}:
+        print(__doc__)
+        return
     root = Path(
         sys.argv[1] if len(sys.argv) > 1 else Path(os.environ.get("LIGHTNING_TRANSFER_DATA", "data")) / "reviews"
     )

@@ -70,6 +70,9 @@ def speech(text: Path, root: Path, name: str) -> list[str]:
 
 
 def main() -> None:
+    if {"-h", "--help"} & {*sys.argv}:
+        print(__doc__)
+        return
     arguments = [argument for argument in sys.argv[1:] if argument != "--speech"]
     with_speech = "--speech" in sys.argv
     for tool, package in (("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("rsvg-convert", "librsvg2-bin")):
