@@ -63,11 +63,11 @@ def test_checkpoint_alone_is_enough_and_flags_win(ckpt, capsys):
             f"--ckpt_path={ckpt}",
             "--data.batch_size=3",
             "--trainer.limit_test_batches=1",
-            "--model.channels_last=true",
+            "--model.channels_last=false",
         ]
     )
     configs = [path.read_text() for path in ckpt.parent.glob("test_*/config.yaml")]
-    assert any("batch_size: 3\n" in text and "channels_last: true" in text for text in configs)
+    assert any("batch_size: 3\n" in text and "channels_last: false" in text for text in configs)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])

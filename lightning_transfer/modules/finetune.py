@@ -57,7 +57,7 @@ class FinetuneModule(TransferModule):
         class_names: list[str] | None = None,
         image_size: int | None = None,
         metrics: MetricCollection | None = None,
-        channels_last: bool = False,
+        channels_last: bool = True,
         compile: bool = False,  # noqa: A002  # torch's own word
     ) -> None:
         super().__init__(

@@ -4,15 +4,15 @@ usage: python scripts/bench/few_labels.py --out runs/demo [--config finetune/dig
 Prints a table and, as its last line, one JSON object. Nothing is selected on validation or test labels: last epochs are compared.
 """
 
-import argparse
 import csv
 import io
-import json
 import shutil
 import statistics
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+from common import parser, report, silence
 
 WAYS = {
     "from scratch": ["--model.backbone.pretrained=false"],
@@ -39,20 +39,13 @@ def run_once(config: str, out: Path, extra: list[str], seed: int) -> tuple[float
 
 def main() -> None:
     """Run all, print the table, and keep the first fine-tuned checkpoint."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="finetune/digits")
-    parser.add_argument("--out", type=Path, default=Path("runs/few_labels"))
-    parser.add_argument("--seeds", type=int, default=3)
-    args = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", default="finetune/digits")
+    arguments.add_argument("--out", type=Path, default=Path("runs/few_labels"))
+    arguments.add_argument("--seeds", type=int, default=3)
+    args = arguments.parse_args()
+    silence()
 
-    import logging
-    import warnings
-
-    import lightning.pytorch  # noqa: F401  # it sets its own level when imported, so that must come first
-
-    warnings.filterwarnings("ignore")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     rows = []
     for way, extra in WAYS.items():
         results = []
@@ -78,7 +71,7 @@ def main() -> None:
     print(f"\n{'way':<14}  {'test accuracy, mean ± deviation':>32}  {'seconds':>7}")
     for row in rows:
         print(f"{row['way']:<14}  {row['accuracy']:>22.1f} ± {row['deviation']:.1f} %  {row['seconds']:>9.0f}")
-    print(json.dumps({"seeds": args.seeds, "ways": rows}))
+    report({"seeds": args.seeds, "ways": rows})
 
 
 if __name__ == "__main__":

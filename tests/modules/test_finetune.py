@@ -120,8 +120,8 @@ def test_metrics_are_those_of_the_predictions(trainer):
 
 
 def test_channels_last_changes_nothing_but_speed():
-    plain = FinetuneModule(backbone(), 4).eval()
-    other = FinetuneModule(backbone(), 4, channels_last=True).eval()
+    plain = FinetuneModule(backbone(), 4, channels_last=False).eval()
+    other = FinetuneModule(backbone(), 4).eval()
     other.load_state_dict(plain.state_dict())
     other.setup("test")
     image = torch.rand(2, 3, 32, 32)
