@@ -92,7 +92,7 @@ class TransferModule(Part, LightningModule, ABC):
             self._check(batch)
         output = self.step(batch)
         size = len(batch.image)
-        every = self.trainer.log_every_n_steps  # 0: never
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector; 0: never
         if every and (self.trainer.global_step + 1) % every == 0:  # Lightning drops the others, which are not free
             self.log("train/loss_step", output.loss, on_step=True, on_epoch=False, batch_size=size)
         values = {"train/loss": output.loss, **{f"train/{name}": term for name, term in output.terms.items()}}
