@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -67,6 +68,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"ckpt_path={str(path)!r} is no file; a run's folder holds best.ckpt and last.ckpt")
+    if not is_zipfile(path):
+        raise ValueError(f"ckpt_path={str(path)!r} cannot be read as a checkpoint: it is torn, or of another kind")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises a dozen types for files that are not its own

@@ -104,9 +104,38 @@ def test_resumes(ckpt):
     assert {row["epoch"] for row in rows if row["epoch"]} == {"1"}
 
 
-def test_complains_of_misspelt_keys(capsys):
-    assert "did you mean 'backbone'?" in complaint(capsys, "fit", *SMALL, "--model.bakbone=x")
-    assert "--modl" in complaint(capsys, "fit", *SMALL, "--modl=x")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.bakbone=x"], "FinetuneModule has no argument 'bakbone'; did you mean 'backbone'?"),
+        (["--data.bach_size=3"], "FakeData has no argument 'bach_size'; did you mean 'batch_size'?"),
+        (["--modl=x"], "--modl=x; `lightning-transfer fit --help` lists all keys"),
+        (["--data=FakeDatta"], "'FakeDatta' names no class; did you mean 'FakeData'?"),
+        (["--data=FolderData"], "FolderData needs root"),
+        (["--data.batch_size=many"], "data.batch_size=many is of the wrong type; it takes int"),
+        (["--trainer.max_epochs=many"], "trainer.max_epochs=many is of the wrong type; it takes int or null"),
+        (
+            ["--model.class_weights=x"],
+            "model.class_weights=x is of the wrong type; it takes Literal['none', 'balanced'] or dict",
+        ),
+        (["--data.train_transform.scale=3"], "data.train_transform.scale=3 is of the wrong type; it takes tuple"),
+        (["--model.head=CosineHead", "--model.head.scale=-1"], "scale=-1.0 must be positive"),
+    ],
+)
+def test_complains_of_arguments(capsys, arguments, message):
+    assert f"error: {message}" in complaint(capsys, "fit", *SMALL, *arguments).replace("unrecognized arguments: ", "")
+
+
+def test_says_what_a_command_needs(capsys):
+    assert "fit needs --data, --model: name a configuration" in complaint(capsys, "fit")
+    assert "test needs --data, --model: name a checkpoint" in complaint(capsys, "test")
+    assert "put --data CLASS, or --config, in front" in complaint(
+        capsys, "fit", "--data.image_size=32", "--data=FakeData"
+    )
+    assert "put --model CLASS" in complaint(capsys, "fit", "--model.backbone=resnet18", "--model=FinetuneModule")
+
+
+def test_complains_of_misspelt_keys_in_files(capsys):
     Path("bad.yaml").write_text("trainr: {max_epochs: 1}\n")
     assert "trainr" in complaint(capsys, "fit", *SMALL, "--config=bad.yaml")
 
@@ -115,6 +144,30 @@ def test_complains_of_unknown_names(capsys):
     assert "resnet18" in complaint(capsys, "fit", *SMALL, "--model.backbone.name=resnt18")
     assert "finetune/digits" in complaint(capsys, "fit", "--config=finetune/digitz")
     assert "is no file" in complaint(capsys, "test", "--ckpt_path=nope.ckpt")
+
+
+def test_several_labels_an_image(capsys):
+    from PIL import Image
+
+    def labels(i):
+        return [name for name, there in (("red", i % 2), ("green", i // 2 % 2)) if there]
+
+    rows = ["path,label"]
+    for i in range(40):
+        Image.new("RGB", (32, 32), (200 * (i % 2), 200 * (i // 2 % 2), 0)).save(f"{i}.png")
+        rows.append(f"{i}.png,{'|'.join(labels(i))}")
+    Path("labels.csv").write_text("\n".join(rows))
+    data = ["--data=CsvData", "--data.csv=labels.csv", "--data.separator=|", "--data.image_size=32"]
+    main(["fit", *SMALL, *data, "--trainer.max_epochs=15", "--trainer.limit_train_batches=1.0", "--data.batch_size=8"])
+    (path,) = Path("runs").rglob("last.ckpt")
+    capsys.readouterr()
+    main(["test", f"--ckpt_path={path}", "--trainer.enable_progress_bar=false"])
+    assert "test/map" in capsys.readouterr().out
+    main(["predict", f"--ckpt_path={path}", "--predictions.path=out.csv", "--trainer.enable_progress_bar=false"])
+    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
+    right = [row["class"] == "|".join(labels(int(Path(row["path"]).stem))) for row in rows]
+    assert len(rows) == 8
+    assert sum(right) >= 6
 
 
 def test_complains_of_other_classes_and_missing_folders(ckpt, capsys):
