@@ -65,6 +65,7 @@ class TransferModule(Part, LightningModule, ABC):
         self.optim = optim
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.compile_model = compile
+        self._accepted: torch.Size | None = None  # shape of an image that the model was seen to take
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
 
@@ -121,6 +122,11 @@ class TransferModule(Part, LightningModule, ABC):
         probability = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
         return probability, batch._replace(image=batch.image.new_empty(0))
 
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        # Lightning would keep the gradients until the next backward: beside the activations of a whole forward pass
+        optimizer.zero_grad()
+
     def configure_optimizers(self) -> Any:
         return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
 
@@ -136,11 +142,13 @@ class TransferModule(Part, LightningModule, ABC):
             raise ValueError(f"the data has a target {int(target.max())}, but the model num_classes={self.num_classes}")
         if target.ndim == 2 and target.shape[1] != self.num_classes:
             raise ValueError(f"the data has {target.shape[1]} classes, but the model num_classes={self.num_classes}")
+        if image.shape[1:] == self._accepted:
+            return
         training = self.training
         try:
             with torch.no_grad():
                 self.eval()
-                self(image[:1])
+                self.model.forward(image[:1])  # not by a call, which would compile the model for this one image
         except (AssertionError, RuntimeError, ValueError) as error:
             height, width = image.shape[-2:]
             raise ValueError(
@@ -148,6 +156,7 @@ class TransferModule(Part, LightningModule, ABC):
             ) from error
         finally:
             self.train(training)
+        self._accepted = image.shape[1:]
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps its own in a descriptor

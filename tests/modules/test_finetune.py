@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader
@@ -11,6 +12,10 @@ from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data import FakeData
 from lightning_transfer.edits import FreezeBackbone
 from lightning_transfer.heads import MLPHead
+from lightning_transfer.optim import ParamGroups
+
+# of five steps on noise with momentum-free SGD: a change here is a change of initialisation, schedule, groups or loss
+RECORDED = [1.386294, 1.425491, 1.347529, 1.384480, 1.414410]
 
 
 def backbone(name="test_resnet"):
@@ -126,6 +131,63 @@ def test_channels_last_changes_nothing_but_speed():
     other.setup("test")
     image = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(other(image).logits, plain(image).logits)
+
+
+def test_trains_by_the_recorded_losses(trainer):
+    losses = []
+
+    class Record(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            losses.append(outputs["loss"].item())
+
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    batches = [ImageBatch(torch.rand(8, 3, 32, 32, generator=generator), torch.arange(8) % 4) for _ in range(5)]
+    optim = Optim(partial(SGD, lr=0.05), groups=ParamGroups(head_multiplier=2))
+    module = FinetuneModule(backbone(), 4, optim)
+    trainer(max_epochs=1, callbacks=[Record()]).fit(module, DataLoader(batches, batch_size=None))
+    assert losses == pytest.approx(RECORDED, rel=1e-4)
+
+
+def test_accumulated_gradients_equal_those_of_one_batch_and_do_not_stay(trainer):
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            held.append(any(p.grad is not None for p in module.parameters()))
+
+    image, target, weights, held = torch.rand(8, 3, 32, 32), torch.arange(8) % 4, [], []
+    for parts in (1, 2):
+        torch.manual_seed(0)
+        module = FinetuneModule(backbone("test_convnext"), 4, Optim(partial(SGD, lr=0.1), schedule=None))
+        batches = [ImageBatch(i, t) for i, t in zip(image.chunk(parts), target.chunk(parts), strict=True)] * 2
+        run = trainer(max_epochs=1, accumulate_grad_batches=parts, callbacks=[Watch()])
+        run.fit(module, DataLoader(batches, batch_size=None))
+        weights.append(module.model.backbone.model.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+    assert held == [False, False, False, True, False, True]  # beside a forward pass only where they are being summed
+
+
+def test_compiles_for_training_and_only_the_training_batch(trainer, tmp_path, monkeypatch):
+    shapes = []
+
+    def backend(graph, inputs):
+        shapes.append(
+            {tuple(i.shape) for i in inputs if isinstance(i, torch.Tensor) and i.ndim == 4 and i.shape[1] == 3}
+        )
+        return graph.forward
+
+    compile_ = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_(self, backend=backend))
+    torch.compiler.reset()
+    module = FinetuneModule(backbone(), 4, compile=True)
+    batch = ImageBatch(torch.rand(8, 3, 32, 32), torch.arange(8) % 4)
+    run = trainer(max_steps=2)
+    run.fit(module, DataLoader([batch, batch], batch_size=None))
+    assert len(shapes) == 1
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    assert not any("_orig_mod" in name for name in torch.load(tmp_path / "x.ckpt", weights_only=True)["state_dict"])
+    again = FinetuneModule.load_from_checkpoint(tmp_path / "x.ckpt").eval()
+    torch.testing.assert_close(again(batch.image).logits, module.eval()(batch.image).logits)
 
 
 def test_default_construction_by_name():
