@@ -21,6 +21,8 @@ class CsvData(ImageData):
         path_column: heading of the paths.
         label_column: heading of the labels.
         split_column: heading of the splits; used where the file has it.
+        group_column: heading of a column whose equal values mark near-copies, a patient or a scene for example; images of one group
+            stay on one side of every split that is made here.
         separator: between several labels of an image; if given, every image can have any number of labels.
         kwargs: as for `ImageData`.
 
@@ -36,6 +38,7 @@ class CsvData(ImageData):
         path_column: str = "path",
         label_column: str = "label",
         split_column: str = "split",
+        group_column: str | None = None,
         separator: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -43,6 +46,7 @@ class CsvData(ImageData):
         self.csv = Path(csv)
         self.root = Path(root) if root else self.csv.parent
         self.path_column, self.label_column, self.split_column = path_column, label_column, split_column
+        self.group_column = group_column
         self.separator = separator
         self.multi_label = separator is not None
         self._rows: list[dict[str, str]] = []
@@ -59,8 +63,8 @@ class CsvData(ImageData):
                     rows = [row for row in reader if any(str(value).strip() for value in row.values())]
                 except UnicodeDecodeError as error:
                     raise ValueError(f"{self.csv} is not encoded as UTF-8 ({error.reason}); save it so") from error
-            for option in ("path_column", "label_column"):
-                if getattr(self, option) not in header:
+            for option in ("path_column", "label_column", "group_column"):
+                if getattr(self, option) not in (*header, None):
                     raise ValueError(
                         f"{self.csv} has no column {getattr(self, option)!r}, but {list(header)}; set data.{option}"
                     )
@@ -92,7 +96,12 @@ class CsvData(ImageData):
                 f"{self.csv} lists {len(missing)} images that do not exist: {', '.join(missing[:3])}; "
                 f"is data.root={str(self.root)!r} right?"
             )
-        return {split: FileSource(paths[split], self._targets(rows)) for split, rows in by_split.items()}
+        return {
+            split: FileSource(paths[split], self._targets(rows), self._groups(rows)) for split, rows in by_split.items()
+        }
+
+    def _groups(self, rows: list[dict[str, str]]) -> list[str] | None:
+        return [row[self.group_column] for row in rows] if self.group_column else None
 
     def _targets(self, rows: list[dict[str, str]]) -> Tensor:
         number = {name: k for k, name in enumerate(self.class_names)}

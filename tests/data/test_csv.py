@@ -45,6 +45,17 @@ def test_several_labels_are_balanced_and_few(write):
     assert test.sum(0).tolist() == [8, 4]
 
 
+def test_a_group_stays_on_one_side_of_the_splits(write):
+    rows = "".join(f"{i % 4}.png,{'ab'[i % 2]},{'ab'[i % 2]}{i // 4}\n" for i in range(40))
+    data = CsvData(write("path,label,patient\n" + rows), group_column="patient")
+    groups = {name: set(source.groups) for name, source in data.splits().items()}
+    assert not groups["train"] & groups["test"]
+    assert not groups["train"] & groups["val"]
+    assert len(data.splits()["test"]) == 8
+    with pytest.raises(ValueError, match=r"no column 'scene', but .*; set data\.group_column"):
+        CsvData(write("path,label\n0.png,a\n"), group_column="scene").sources()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
