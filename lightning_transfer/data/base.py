@@ -11,16 +11,17 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from lightning_transfer.checkpoint import save_init_args
 from lightning_transfer.contracts import ImageBatch, TransformFactory
 from lightning_transfer.data.datasets import ImageDataset, SkipLog, collate
-from lightning_transfer.data.sampling import ExactBatches
+from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
 from lightning_transfer.data.sources import ImageSource, Subset, unlabelled
 from lightning_transfer.data.splits import class_counts, few_labels, few_percent, stratified_split
 from lightning_transfer.data.transforms import EvalTransform, TrainTransform
 from lightning_transfer.parts import Part
+from lightning_transfer.seeds import run_seed
 
 
 class ImageData(Part, LightningDataModule, ABC):
@@ -99,6 +100,7 @@ class ImageData(Part, LightningDataModule, ABC):
         self._log: SkipLog | None = None
         self._reported = 0
         self._announced = False
+        self._first_epoch = 0
 
     @property
     @abstractmethod
@@ -182,7 +184,8 @@ class ImageData(Part, LightningDataModule, ABC):
     def _add(self, name: str, source: ImageSource) -> None:
         if name not in self._sets:
             transform = (self.train_transform if name == "train" else self.eval_transform)(self.image_size)
-            self._sets[name] = ImageDataset(source, transform, self.cache, self._log)
+            seed = run_seed() if name == "train" else None
+            self._sets[name] = ImageDataset(source, transform, self.cache, self._log, seed)
 
     @rank_zero_only
     def _announce(self) -> None:
@@ -201,12 +204,26 @@ class ImageData(Part, LightningDataModule, ABC):
             table.add_row(name, str(len(source)), few if name == "train" else "")
         return table
 
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch that a training resumed from this checkpoint begins with."""
+        loop: Any = self.trainer.fit_loop  # type: ignore[union-attr]
+        progress, finished = loop.epoch_progress.current, loop.epoch_loop.batch_progress.is_last_batch
+        underway = progress.processed < progress.ready and not finished
+        return {"next_epoch": progress.ready - underway}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._first_epoch = state_dict["next_epoch"]
+
     def train_dataloader(self) -> DataLoader[Any]:
         data = self._sets["train"]
         processes = self.trainer.world_size if self.trainer else 1
         # a last batch of one image would break batch norm; a process's only batch is kept
         drop_last = len(data) > processes * self.batch_size
-        return self._loader(data, shuffle=True, batch_size=self.batch_size, drop_last=drop_last)
+        sampler: DistributedSampler[Any] = DistributedSampler(
+            data, num_replicas=1, rank=0
+        )  # Lightning puts in that of several processes
+        first, self._first_epoch = self._first_epoch, 0
+        return self._loader(data, batch_sampler=ShuffledBatches(sampler, self.batch_size, drop_last, first))
 
     def val_dataloader(self) -> Any:
         return self._eval_loader("val") if "val" in self._sets else []

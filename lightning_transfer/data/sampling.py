@@ -1,9 +1,52 @@
-"""Evaluation over several processes in which every sample counts once."""
+"""Batches: shuffled by seed and epoch alone for training, every sample once for evaluation, over any number of processes."""
 
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch.utils.data import BatchSampler, DistributedSampler
+
+from lightning_transfer.seeds import derived_seed, run_seed
+
+
+class ShuffledBatches(BatchSampler):
+    """Shuffled batches that depend on seed and epoch alone; R processes share each batch that one would have.
+
+    A resumed training so meets the batches that it would have met, and several processes train like one. What is yielded
+    is epoch x N + index: the data set draws its augmentations by that number.
+
+    Args:
+        sampler: a `DistributedSampler` of the data, Lightning's or one of a single process; it gives epoch, number and rank of processes.
+        batch_size: samples in a batch of one process.
+        drop_last: whether a last batch that is not full is left out.
+        first_epoch: of this loader; Lightning tells the sampler only after the workers of a resumed training got their first batches.
+
+    Raises:
+        ValueError: if there are fewer samples than processes.
+    """
+
+    sampler: Any
+
+    def __init__(self, sampler: Any, batch_size: int, drop_last: bool = False, first_epoch: int = 0) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self.first_epoch = first_epoch
+        self.seed = run_seed()
+        self.samples: int = len(sampler.dataset)
+        self.whole: int = batch_size * sampler.num_replicas
+        if self.samples < sampler.num_replicas:
+            raise ValueError(
+                f"{self.samples} training samples cannot be dealt to {sampler.num_replicas} processes; use fewer"
+            )
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch = max(self.sampler.epoch, self.first_epoch)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
+        order = epoch * self.samples + torch.randperm(self.samples, generator=generator)
+        for batch in order.split(self.whole)[: len(self)]:
+            yield batch.tensor_split(self.sampler.num_replicas)[self.sampler.rank].tolist()
+
+    def __len__(self) -> int:
+        return self.samples // self.whole if self.drop_last else -(-self.samples // self.whole)
 
 
 class ExactBatches(BatchSampler):

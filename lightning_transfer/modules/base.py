@@ -1,5 +1,6 @@
 """The step that all modules share: loss, log, metrics, optimiser, prediction and loading are written here, once."""
 
+import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
 from lightning_transfer.optim import Optim
 from lightning_transfer.parts import Part
+from lightning_transfer.seeds import derived_seed, run_seed
 
 
 class TransferModule(Part, LightningModule, ABC):
@@ -87,6 +89,12 @@ class TransferModule(Part, LightningModule, ABC):
         self.model.to(memory_format=self.memory_format)
         if self.compile_model and stage == "fit":
             self.model.compile()
+
+    def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:
+        # What an epoch draws (dropout, mixing) depends on seed and epoch, so that a resumed training draws the same. Not at the
+        # epoch's start: after that the loader still draws a number, unless the training was resumed.
+        if batch_idx == 0 and "PL_GLOBAL_SEED" in os.environ:
+            torch.manual_seed(derived_seed(run_seed(), self.current_epoch, self.global_rank))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:

@@ -8,23 +8,9 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.optim import SGD
-from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
-from lightning_transfer.data import EvalTransform, FakeData
-
-
-class InOrder(FakeData):
-    """Training batches in the data's order, so that both runs see the same ones."""
-
-    def train_dataloader(self):
-        spread = torch.distributed.is_initialized()
-        sampler = (DistributedSampler if spread else SequentialSampler)(
-            self.train_set, **({"shuffle": False} if spread else {})
-        )
-        return DataLoader(
-            self.train_set, self.batch_size, sampler=sampler, collate_fn=super().train_dataloader().collate_fn
-        )
+from lightning_transfer.data import FakeData
 
 
 def run(devices: int, out: Path) -> None:
@@ -32,13 +18,12 @@ def run(devices: int, out: Path) -> None:
     torch.set_num_threads(1)
     # layer norms: batch norm over half a batch is another function
     module = FinetuneModule(TimmBackbone("test_convnext", pretrained=False), 4, Optim(partial(SGD, lr=0.01)))
-    data = InOrder(
+    data = FakeData(
         image_size=32,
         batch_size=12 // devices,
         num_workers=0,
         images_per_class=20,
         labels_per_class=12,
-        train_transform=EvalTransform,
     )
     trainer = Trainer(
         accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,

@@ -2,9 +2,10 @@ from functools import partial
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone, TransferModule
@@ -165,6 +166,42 @@ def test_accumulated_gradients_equal_those_of_one_batch_and_do_not_stay(trainer)
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
     assert held == [False, False, False, True, False, True]  # beside a forward pass only where they are being summed
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, workers):
+    """Bit for bit: weights, optimiser and schedule, with shuffling, augmentation and dropout, in new processes of workers."""
+
+    def run(name, stop=3, ckpt=None):
+        seed_everything(5)
+        monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+        options = {"drop_rate": 0.3, "drop_path_rate": 0.2}
+        module = FinetuneModule(
+            TimmBackbone("test_vit", False, options), 4, Optim(partial(AdamW, lr=0.01)), image_size=32
+        )
+        saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)  # after validation, as the command line does
+        run = trainer(max_epochs=3, callbacks=[StopAfter(stop), saved], enable_checkpointing=True)
+        run.fit(module, FakeData(image_size=32, batch_size=8, num_workers=workers), ckpt_path=ckpt, weights_only=True)
+        return saved.best_model_path, torch.load(saved.best_model_path, weights_only=True)
+
+    class StopAfter(Callback):
+        def __init__(self, epochs):
+            self.epochs = epochs
+
+        def on_train_epoch_end(self, trainer, module):
+            trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+    _, whole = run("whole")
+    path, _ = run("part", stop=1)
+    _, resumed = run("resumed", ckpt=path)
+    assert resumed["global_step"] == whole["global_step"]
+    assert resumed["lr_schedulers"] == whole["lr_schedulers"]
+    for a, b in (
+        (resumed["state_dict"], whole["state_dict"]),
+        (resumed["optimizer_states"][0]["state"], whole["optimizer_states"][0]["state"]),
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def test_compiles_for_training_and_only_the_training_batch(trainer, tmp_path, monkeypatch):
