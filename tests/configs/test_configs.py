@@ -12,7 +12,7 @@ from lightning_transfer.configs_path import PACKAGED
 EXPERIMENTS = sorted(
     str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer"
 )
-NEEDS_DATA = {"finetune/mnist", "finetune/stamps"}
+NEEDS_DATA = {"finetune/emoji", "finetune/mnist", "finetune/stamps"}
 
 
 def make_inputs():

@@ -1,0 +1,67 @@
+"""A configuration's test metrics over several seeds: mean and standard deviation, the figures in the configurations' headers.
+
+usage: python scripts/bench/seeds.py finetune/stamps [--seeds 3] [--out runs/seeds] [--KEY VALUE ...]
+A seed drives training, splits and the choice of few labels. Tested is best.ckpt, as after `fit`; KEYs are those of `fit`.
+Prints a table and, as its last line, one JSON object.
+"""
+
+import io
+import shutil
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from common import parser, report, silence
+
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+
+
+def train_and_test(config: str, out: Path, seed: int, extra: Sequence[str] = ()) -> tuple[dict[str, float], float]:
+    """Train and test with one seed in a folder of its own; returns the test metrics and the training's seconds."""
+    from lightning_transfer.cli import TransferCLI
+
+    if out.exists():
+        shutil.rmtree(out)
+    seeds = [f"--seed_everything={seed}", f"--data.split_seed={seed}", f"--trainer.default_root_dir={out}"]
+    begin = time.perf_counter()
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        cli = TransferCLI(["fit", "--config", config, *extra, *QUIET, *seeds])
+        seconds = time.perf_counter() - begin
+        best = cli.trainer.checkpoint_callback.best_model_path
+        (result,) = cli.trainer.test(
+            cli.model, datamodule=cli.datamodule, ckpt_path=best, weights_only=True, verbose=False
+        )
+    return result, seconds
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation of a sample; the deviation of one value is 0."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def main() -> None:
+    """Run all seeds and print the table."""
+    arguments = parser(__doc__)
+    arguments.add_argument("config")
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--out", type=Path, default=Path("runs/seeds"))
+    args, extra = arguments.parse_known_args()
+    silence()
+    results, times = [], []
+    for seed in range(args.seeds):
+        result, seconds = train_and_test(args.config, args.out / args.config / str(seed), seed, extra)
+        print(f"  seed {seed}: test/accuracy {result['test/accuracy']:.4f} in {seconds:.0f} s", flush=True)
+        results.append(result)
+        times.append(seconds)
+    figures = {name: mean_and_deviation([result[name] for result in results]) for name in results[0]}
+    for name, (mean, deviation) in figures.items():
+        print(f"{name:<24} {mean:.4f} ± {deviation:.4f}")
+    print(f"{'seconds of training':<24} {statistics.median(times):.0f} (median)")
+    rounded = {name: [round(value, 4) for value in pair] for name, pair in figures.items()}
+    report({"config": args.config, "seeds": args.seeds, "seconds": statistics.median(times), **rounded})
+
+
+if __name__ == "__main__":
+    main()
