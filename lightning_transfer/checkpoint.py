@@ -11,6 +11,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 
 from lightning_transfer.parts import UndescribableError, describe
@@ -45,8 +46,10 @@ def save_init_args(module: Any) -> None:
     Args:
         module: a LightningModule or LightningDataModule that is a `Part`.
     """
+    # Lightning stops where module and data log one name with two values; the command line sends its whole configuration anyway
+    logged = isinstance(module, LightningModule)
     if _given_hyperparameters.get() is not None:
-        module.save_hyperparameters()
+        module.save_hyperparameters(logger=logged)
         return
     hparams: dict[str, Any] = {}
     for name, value in module.init_args.items():
@@ -56,7 +59,7 @@ def save_init_args(module: Any) -> None:
             hparams[name] = {_UNSAVED: f"{type(value).__module__}.{type(value).__qualname__}", "at": error.path}
     hparams["_class_path"] = f"{type(module).__module__}.{type(module).__qualname__}"
     hparams["_instantiator"] = "lightning.pytorch.cli.instantiate_module"
-    module.save_hyperparameters(hparams)
+    module.save_hyperparameters(hparams, logger=logged)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

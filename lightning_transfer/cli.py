@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ _QUIET = (
     ".*exists and is not empty.*",  # the run's folder holds its configuration by then
     ".*callbacks used to create the checkpoint need to be provided.*",  # a test needs no early stopping
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning against torch 2.15
+    ".*The dirpath has changed.*",  # a resumed run has a folder of its own, as is said
+    ".*module\\(s\\) in eval mode.*",  # frozen ones are meant to be
     ".*is smaller than the logging interval.*",  # figures of the epoch are logged all the same
 )
 _LINKED = ("num_classes", "class_names", "image_size", "multi_label")
@@ -48,7 +51,18 @@ class Parser(LightningArgumentParser):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Also hands the configuration to every logger."""
+    """Leaves out the folder that was chosen for this run, which another one must not inherit, and tells every logger.
+
+    Args:
+        automatic: keys that were not given but chosen.
+    """
+
+    def __init__(
+        self, parser: LightningArgumentParser, config: Any, automatic: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(parser, config.clone(), **kwargs)
+        for key in automatic:
+            self.config[key] = None
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:  # Lightning's signature
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
@@ -142,6 +156,9 @@ class TransferCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
+        chosen = [
+            key for key in ("trainer.default_root_dir", "checkpoint.dirpath", "predictions.path") if config[key] is None
+        ]
         if config.trainer.default_root_dir is None:
             config.trainer.default_root_dir = str(
                 run_folder(str(self.subcommand), config.ckpt_path, _config_name(config))
@@ -149,8 +166,12 @@ class TransferCLI(LightningCLI):
         root = Path(config.trainer.default_root_dir)
         config.checkpoint.dirpath = config.checkpoint.dirpath or str(root)
         config.predictions.path = config.predictions.path or str(root / "predictions.csv")
+        self.save_config_kwargs["automatic"] = chosen
         if config.ckpt_path:
             config.weights_only = True
+            if self.subcommand == "fit":
+                old, new = os.path.dirname(config.ckpt_path) or ".", os.path.relpath(config.checkpoint.dirpath)
+                rank_zero_info(f"resuming in {new}; the best checkpoint of the epochs before stays in {old}")
         if self.subcommand == "predict":
             config.return_predictions = False  # the writer has them; all images' logits need not stay in memory
 
@@ -209,7 +230,9 @@ def _value(words: list[str], flag: str) -> str | None:
 
 
 def _config_name(config: Any) -> str:
-    files = [Path(str(path)).stem for path in config.get("config") or () if path is not None]
+    paths = [Path(str(path)) for path in config.get("config") or () if path is not None]
+    # a run's own configuration lies in runs/NAME/TIME
+    files = [path.parent.parent.name if path.name == "config.yaml" else path.stem for path in paths]
     return files[0] if files else str(config.model.class_path).rpartition(".")[2].removesuffix("Module").lower()
 
 

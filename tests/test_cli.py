@@ -97,11 +97,16 @@ def test_predicts_a_folder_of_unlabelled_images(ckpt, suffix):
     assert "photos/0.png" in names[0]
 
 
-def test_resumes(ckpt):
-    main(["fit", "--config", str(ckpt.parent / "config.yaml"), f"--ckpt_path={ckpt.parent}/last.ckpt",
-          "--trainer.max_epochs=2", "--trainer.default_root_dir=again"])  # fmt: skip
-    rows = list(csv.DictReader(Path("again/metrics.csv").read_text().splitlines()))
+def test_resumes_in_a_folder_of_its_own(ckpt):
+    before = {path.name: path.read_bytes() for path in ckpt.parent.iterdir()}
+    config = str(ckpt.parent / "config.yaml")
+    main(["fit", "--config", config, f"--ckpt_path={ckpt.parent}/last.ckpt", "--trainer.max_epochs=2"])
+    (folder,) = {path.parent for path in Path("runs").rglob("best.ckpt")} - {ckpt.parent}
+    assert folder.parent == ckpt.parent.parent
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     assert {row["epoch"] for row in rows if row["epoch"]} == {"1"}
+    main(["test", "--config", config, "--ckpt_path", str(ckpt)])
+    assert {path.name: path.read_bytes() for path in ckpt.parent.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

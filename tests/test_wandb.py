@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def records(path):
             message = b""
 
 
+def whole_run(path, seconds=30):
+    """All records: the file is written by a process of W&B's own, whose last record says that the run has ended."""
+    for _ in range(10 * seconds):
+        found = list(records(path))
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{path} was not finished within {seconds} s")
+
+
 @pytest.mark.filterwarnings("ignore")  # wandb's own deprecations and sockets
 def test_metrics_config_and_best_checkpoint_are_recorded(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -44,7 +55,7 @@ def test_metrics_config_and_best_checkpoint_are_recorded(monkeypatch, tmp_path):
 
     wandb.finish()
     (path,) = Path().rglob("run-*.wandb")
-    found = list(records(path))
+    found = whole_run(path)
     history = {
         item.key or "/".join(item.nested_key)
         for r in found

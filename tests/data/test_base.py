@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,7 @@ def test_skipped_files_are_told_once_and_stay_listed(tmp_path):
     log = Path(data._log.path)
     assert log.exists()
     del data
+    gc.collect()
     assert not log.exists()
 
 

@@ -2,13 +2,15 @@ from functools import partial
 
 import pytest
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.utils.data import DataLoader
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone, TransferModule
+from lightning_transfer.__main__ import main
 from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data import FakeData
 from lightning_transfer.edits import FreezeBackbone
@@ -225,6 +227,15 @@ def test_compiles_for_training_and_only_the_training_batch(trainer, tmp_path, mo
     assert not any("_orig_mod" in name for name in torch.load(tmp_path / "x.ckpt", weights_only=True)["state_dict"])
     again = FinetuneModule.load_from_checkpoint(tmp_path / "x.ckpt").eval()
     torch.testing.assert_close(again(batch.image).logits, module.eval()(batch.image).logits)
+
+
+def test_trains_with_a_logger_on_data_of_another_size_than_it_was_told(tmp_path):
+    run = Trainer(
+        max_steps=1, default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, logger=CSVLogger(tmp_path)
+    )
+    run.fit(FinetuneModule(backbone(), num_classes=4), FakeData(image_size=32, num_workers=0))
+    (path,) = tmp_path.rglob("*.ckpt")
+    main(["test", f"--ckpt_path={path}", "--trainer.enable_progress_bar=false"])
 
 
 def test_default_construction_by_name():
