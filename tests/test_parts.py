@@ -4,12 +4,14 @@ import pytest
 from torch.optim import SGD
 
 from lightning_transfer.data import TrainTransform
+from lightning_transfer.losses.supervised import CrossEntropy, Focal
 from lightning_transfer.optim import Optim, ParamGroups
 from lightning_transfer.parts import UndescribableError, describe
 
 
 def test_records_given_arguments_and_defaults():
-    assert ParamGroups(3.0).init_args == {"head_multiplier": 3.0, "decay_norms": False}
+    assert Focal(3.0).init_args == {"gamma": 3.0}
+    assert CrossEntropy().init_args == {"label_smoothing": 0.0}
 
 
 def test_describes_parts_factories_and_dataclasses():
@@ -19,7 +21,7 @@ def test_describes_parts_factories_and_dataclasses():
         "schedule": None,
         "groups": {
             "class_path": "lightning_transfer.optim.groups.ParamGroups",
-            "init_args": {"head_multiplier": 2, "decay_norms": False},
+            "init_args": ParamGroups(2).init_args,
         },
     }
     assert describe(TrainTransform)["class_path"].endswith("TrainTransform")

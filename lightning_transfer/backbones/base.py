@@ -20,6 +20,18 @@ class Backbone(Part, nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor) -> Features: ...
 
+    def stages(self, coarse: bool = True) -> dict[str, int]:
+        """Stage of every parameter by its name, 0 at the images; one stage where a network does not say.
+
+        Args:
+            coarse: stages as the architecture names them, rather than single layers.
+        """
+        return {name: 0 for name, _ in self.named_parameters()}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that are not to be decayed, beside norms and biases; position embeddings for example."""
+        return set()
+
     def set_image_size(self, image_size: int) -> None:  # most backbones take any size
         """Adapt to square images of this side in pixels, before training or loading weights."""
 

@@ -60,6 +60,16 @@ class TimmBackbone(Backbone):
         maps = self.model.forward_features((image - self.mean) / self.std)
         return Features(self.model.forward_head(maps, pre_logits=True), (maps,))
 
+    def stages(self, coarse: bool = True) -> dict[str, int]:
+        from timm.models import group_parameters
+
+        groups = group_parameters(self.model, self.model.group_matcher(coarse=coarse))
+        return {f"model.{name}": stage for stage, names in groups.items() for name in names}
+
+    def no_weight_decay(self) -> set[str]:
+        listed = getattr(self.model, "no_weight_decay", set)
+        return {f"model.{name}" for name in listed()}
+
     def set_image_size(self, image_size: int) -> None:
         if hasattr(self.model, "set_input_size"):  # transformers with position embeddings for one size
             try:

@@ -55,3 +55,66 @@ def test_refuses_endless_training_and_frozen_models():
         Optim().build(classifier(), float("inf"))
     with pytest.raises(ValueError, match="no parameter is trainable"):
         ParamGroups()(classifier().requires_grad_(False))
+
+
+def by_name(groups):
+    return {group["name"]: group for group in groups}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"])
+def test_layer_decay_multiplies_the_rate_itself_whatever_is_frozen(name):
+    model = Classifier(TimmBackbone(name, pretrained=False), LinearHead, 3)
+    groups = ParamGroups(layer_decay=0.5, head_multiplier=3)
+    optimizer = Optim(partial(SGD, lr=1.0), None, groups).build(model, 10)["optimizer"]
+    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    layers = sorted({int(label.split("/")[1].split()[1]) for label in rates if "layer" in label})
+    for layer in layers:
+        assert {rate for label, rate in rates.items() if f"layer {layer}/" in f"{label}/"} == {
+            0.5 ** (layers[-1] + 1 - layer)
+        }
+    assert rates["head"] == 3
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(
+            "head" in name or model.backbone.stages(coarse=False)[name.removeprefix("backbone.")] == layers[-1]
+        )
+    few = {group["name"]: group["lr_factor"] for group in groups(model)}
+    assert few == {label: rate for label, rate in rates.items() if label in few}
+
+
+def test_schedulers_of_torch_obey_layer_decay():
+    model = classifier()
+    built = Optim(partial(SGD, lr=1.0), partial(WarmupCosine, warmup=0.5), ParamGroups(layer_decay=0.5)).build(model, 8)
+    optimizer, schedule = built["optimizer"], built["lr_scheduler"]["scheduler"]
+    for _ in range(6):
+        optimizer.step()
+        schedule.step()
+        rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+        assert rates["backbone/layer 4"] == pytest.approx(0.5 * rates["head"])
+        assert rates["backbone/layer 2"] == pytest.approx(0.125 * rates["head"])
+
+
+def test_named_rates_multiply_and_exclude_each_other():
+    groups = by_name(ParamGroups(rates={"layer4": 0.1, "conv1.0": 0}, head_multiplier=2)(classifier()))
+    assert groups["backbone/layer4"]["lr_factor"] == 0.1
+    assert groups["backbone/conv1.0"]["lr_factor"] == 0
+    assert groups["head"]["lr_factor"] == 2
+    with pytest.raises(ValueError, match=r"'layer4' and 'bn2' both name backbone\.model\.layer4"):
+        ParamGroups(rates={"layer4": 0.1, "bn2": 0.2})(classifier())
+    with pytest.raises(ValueError, match="'layer7' names no trainable parameter"):
+        ParamGroups(rates={"layer7": 0.1})(classifier())
+
+
+def test_position_embeddings_do_not_decay():
+    model = Classifier(TimmBackbone("test_vit", pretrained=False), LinearHead, 3)
+    groups = by_name(ParamGroups()(model))
+    spared = {id(p) for p in groups["backbone/no_decay"]["params"]}
+    assert {id(model.backbone.model.pos_embed), id(model.backbone.model.cls_token)} <= spared
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"layer_decay": 0.0}, "layer_decay=0.0"), ({"layer_decay": 1.5}, "layer_decay=1.5"), ({"head_multiplier": 0}, "head_multiplier=0"),
+    ({"rates": {"x": -1}}, "must not be negative"),
+])  # fmt: skip
+def test_refuses_factors_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        ParamGroups(**options)
