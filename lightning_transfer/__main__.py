@@ -3,7 +3,9 @@
 import sys
 
 from lightning_transfer import __version__
+from lightning_transfer.commands import COMMANDS
 
+MORE = "".join(f"\n  {name:<10} {line}" for name, line in COMMANDS.items())
 HELP = f"""lightning-transfer {__version__}: adapt a pretrained network to new data
 
 usage: lightning-transfer COMMAND [--config FILE] [--KEY VALUE ...]
@@ -12,7 +14,7 @@ commands:
   fit        train: writes best.ckpt, last.ckpt, metrics.csv and config.yaml into runs/NAME/TIME
   validate   measure a checkpoint on the validation split
   test       measure a checkpoint on the test split
-  predict    write classes and probabilities of images to a file
+  predict    write classes and probabilities of images to a file{MORE}
 
 example:
   lightning-transfer fit --config finetune/digits

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import lightning_transfer.losses.supervised
 import lightning_transfer.modules  # noqa: F401  # imported classes can be named without their path
 from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint, weights_from_checkpoint
+from lightning_transfer.commands import COMMANDS
 from lightning_transfer.configs_path import find_config
 from lightning_transfer.errors import explain_parse_error, is_for_people, sentence
 from lightning_transfer.modules import TransferModule
@@ -82,13 +84,7 @@ class TransferCLI(LightningCLI):
 
     def _prepare(self, arguments: list[str]) -> list[str]:
         """Find the named configurations, and let a checkpoint's come first so that everything after it wins."""
-        command, rest = arguments[0], [*arguments[1:]]
-        for i, word in enumerate(rest):
-            flag, equals, value = word.partition("=")
-            if flag in ("-c", "--config") and equals:
-                rest[i] = f"{flag}={find_config(value)}"
-            elif flag in ("-c", "--config") and i + 1 < len(rest):
-                rest[i + 1] = str(find_config(rest[i + 1]))
+        command, rest = arguments[0], _with_found_configs(arguments[1:])
         path = _value(rest, "--ckpt_path")
         if command in ("validate", "test", "predict") and path:
             self._read(path)
@@ -184,17 +180,39 @@ class TransferCLI(LightningCLI):
         rank_zero_info(f"predictions are in {os.path.relpath(self.config.predict.predictions.path)}")
 
 
+def run_command(arguments: list[str]) -> Any:
+    """Call the function of `lightning_transfer.commands` that is named first, with the arguments after it."""
+    name, *rest = arguments
+    function = getattr(import_module(f"lightning_transfer.commands.{name}"), name)
+    parser = Parser(prog=f"lightning-transfer {name}", description=COMMANDS[name])
+    parser.add_argument("-c", "--config", action="config", help="a file, or the name of one that the package brings")
+    parser.add_function_arguments(function)
+    values = parser.instantiate_classes(parser.parse_args(_with_found_configs(rest)))
+    return function(**{key: value for key, value in values.items() if key != "config"})
+
+
 def run(arguments: list[str]) -> None:
     """Run one command; what went wrong through its input is said in a sentence, with exit code 2."""
     for message in _QUIET:
         warnings.filterwarnings("ignore", message=message)
     try:
-        TransferCLI(arguments)
+        run_command(arguments) if arguments[0] in COMMANDS else TransferCLI(arguments)
     except Exception as error:
         if not is_for_people(error):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _with_found_configs(words: list[str]) -> list[str]:
+    found = [*words]
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in ("-c", "--config") and equals:
+            found[i] = f"{flag}={find_config(value)}"
+        elif flag in ("-c", "--config") and i + 1 < len(words):
+            found[i + 1] = str(find_config(words[i + 1]))
+    return found
 
 
 def _value(words: list[str], flag: str) -> str | None:

@@ -1,0 +1,3 @@
+"""Commands beside Lightning's four: functions named like their file, whose arguments are the command line's, with one line each."""
+
+COMMANDS: dict[str, str] = {}
