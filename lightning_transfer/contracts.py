@@ -79,6 +79,19 @@ class ModelEdit(Part, ABC):
     def __call__(self, model: nn.Module) -> None: ...
 
 
+class Penalty(Part, nn.Module, ABC):
+    """What a model's weights cost: a scalar ≥ 0 that is added to the training loss, and logged under the class's name.
+
+    Whatever `remember` keeps as buffers comes back with a checkpoint, for it is called before a checkpoint's weights are loaded.
+    """
+
+    def remember(self, model: nn.Module) -> None:  # most penalties need nothing but the weights of the moment
+        """Look at the model once, when it is built and edited, before training."""
+
+    @abstractmethod
+    def forward(self, model: nn.Module) -> Tensor: ...
+
+
 HeadFactory = Callable[[int, int], nn.Module]  # (in_features, num_classes) -> (B, D) to (B, K)
 TransformFactory = Callable[[int], nn.Module]  # image size in pixels -> uint8 or float (C, H, W) to (C, size, size)
 OptimizerFactory = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]  # jsonargparse needs the bare Iterable

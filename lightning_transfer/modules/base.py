@@ -73,6 +73,10 @@ class TransferModule(Part, LightningModule, ABC):
     def step(self, batch: ImageBatch) -> StepOutput:
         """Compute the loss of a batch, its terms, and what the metrics compare."""
 
+    def regularise(self, output: StepOutput) -> StepOutput:  # most modules train by what they are measured by
+        """Add to the loss of a training step what validation and test leave out, and to its terms."""
+        return output
+
     def forward(self, image: Tensor) -> Prediction:
         prediction: Prediction = self.model(image.contiguous(memory_format=self.memory_format))
         return prediction
@@ -91,7 +95,7 @@ class TransferModule(Part, LightningModule, ABC):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:
             self._check(batch)
-        output = self.step(batch)
+        output = self.regularise(self.step(batch))
         size = len(batch.image)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector; 0: never
         if every and (self.trainer.global_step + 1) % every == 0:  # Lightning drops the others, which are not free
