@@ -79,6 +79,19 @@ class ModelEdit(Part, ABC):
     def __call__(self, model: nn.Module) -> None: ...
 
 
+class Insertion(ModelEdit):
+    """An edit that puts layers of its own into the model, which a checkpoint can be rid of again."""
+
+    @classmethod
+    @abstractmethod
+    def fold(cls, model: nn.Module) -> None:
+        """Take the layers out again, in place, and into the weights, such that the model computes what it did with them.
+
+        Raises:
+            ValueError: if no weights could compute the same.
+        """
+
+
 HeadFactory = Callable[[int, int], nn.Module]  # (in_features, num_classes) -> (B, D) to (B, K)
 TransformFactory = Callable[[int], nn.Module]  # image size in pixels -> uint8 or float (C, H, W) to (C, size, size)
 OptimizerFactory = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]  # jsonargparse needs the bare Iterable

@@ -1,5 +1,6 @@
 """Callbacks of ours; the others are Lightning's."""
 
+from lightning_transfer.callbacks.adapter_checkpoint import AdapterCheckpoint
 from lightning_transfer.callbacks.prediction_writer import PredictionWriter
 
-__all__ = ["PredictionWriter"]
+__all__ = ["AdapterCheckpoint", "PredictionWriter"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -87,6 +88,13 @@ class TransferModule(Part, LightningModule, ABC):
         self.model.to(memory_format=self.memory_format)
         if self.compile_model and stage == "fit":
             self.model.compile()
+
+    def on_fit_start(self) -> None:
+        total = sum(p.numel() for p in self.model.parameters())
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        rank_zero_info(f"training {trained:,} of {total:,} parameters ({trained / max(1, total):.2%})")
+        for logger in self.loggers:
+            logger.log_hyperparams({"parameters": total, "trained_parameters": trained})
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:

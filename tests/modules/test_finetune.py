@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader
@@ -122,6 +123,18 @@ def test_metrics_are_those_of_the_predictions(trainer):
     right = torch.cat([(probability.argmax(1) == batch.target) for probability, batch in outputs]).float().mean()
     assert result["test/accuracy"] == pytest.approx(right.item())
     assert {"test/loss", "test/accuracy_macro", "test/f1", "test/ece"} <= set(result)
+
+
+def test_says_and_logs_how_much_trains(trainer, tmp_path, caplog):
+    caplog.set_level("INFO")
+    module = FinetuneModule(backbone(), 4, edits=[FreezeBackbone()], image_size=32)
+    logger = CSVLogger(tmp_path, name="", version="")
+    trainer(max_steps=1, logger=logger).fit(module, FakeData(image_size=32))
+    total, head = sum(p.numel() for p in module.parameters()), 4 * module.model.backbone.num_features + 4
+    assert f"training {head:,} of {total:,} parameters ({100 * head / total:.2f}%)" in caplog.text
+    logged = (tmp_path / "hparams.yaml").read_text()
+    assert f"trained_parameters: {head}\n" in logged
+    assert f"\nparameters: {total}\n" in logged
 
 
 def test_channels_last_changes_nothing_but_speed():
