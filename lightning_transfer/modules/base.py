@@ -89,13 +89,6 @@ class TransferModule(Part, LightningModule, ABC):
         if self.compile_model and stage == "fit":
             self.model.compile()
 
-    def on_fit_start(self) -> None:
-        total = sum(p.numel() for p in self.model.parameters())
-        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        rank_zero_info(f"training {trained:,} of {total:,} parameters ({trained / max(1, total):.2%})")
-        for logger in self.loggers:
-            logger.log_hyperparams({"parameters": total, "trained_parameters": trained})
-
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:
             self._check(batch)
@@ -137,6 +130,13 @@ class TransferModule(Part, LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
+
+    def on_fit_start(self) -> None:
+        total = sum(p.numel() for p in self.model.parameters())
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        rank_zero_info(f"training {trained:,} of {total:,} parameters ({trained / max(1, total):.2%})")
+        for logger in self.loggers:
+            logger.log_hyperparams({"parameters": total, "trained_parameters": trained})
 
     def _check(self, batch: ImageBatch) -> None:
         """Say in a sentence what torch would say from deep inside: wrong range, wrong class count, wrong image size."""

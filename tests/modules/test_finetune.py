@@ -102,6 +102,18 @@ def test_an_image_size_that_the_backbone_refuses_gets_a_sentence(trainer):
         trainer(max_steps=1).fit(FinetuneModule(backbone("test_vit"), 4), DataLoader([batch], batch_size=None))
 
 
+def test_says_and_logs_how_much_trains(trainer, tmp_path, caplog):
+    caplog.set_level("INFO")
+    module = FinetuneModule(backbone(), 4, edits=[FreezeBackbone()], image_size=32)
+    logger = CSVLogger(tmp_path, name="", version="")
+    trainer(max_steps=1, logger=logger).fit(module, FakeData(image_size=32))
+    total, head = sum(p.numel() for p in module.parameters()), 4 * module.model.backbone.num_features + 4
+    assert f"training {head:,} of {total:,} parameters ({100 * head / total:.2f}%)" in caplog.text
+    logged = (tmp_path / "hparams.yaml").read_text()
+    assert f"trained_parameters: {head}\n" in logged
+    assert f"\nparameters: {total}\n" in logged
+
+
 def test_balanced_weights_come_from_the_training_labels(trainer):
     module = FinetuneModule(backbone(), 4, class_weights="balanced")
     data = FakeData(image_size=32)
@@ -123,18 +135,6 @@ def test_metrics_are_those_of_the_predictions(trainer):
     right = torch.cat([(probability.argmax(1) == batch.target) for probability, batch in outputs]).float().mean()
     assert result["test/accuracy"] == pytest.approx(right.item())
     assert {"test/loss", "test/accuracy_macro", "test/f1", "test/ece"} <= set(result)
-
-
-def test_says_and_logs_how_much_trains(trainer, tmp_path, caplog):
-    caplog.set_level("INFO")
-    module = FinetuneModule(backbone(), 4, edits=[FreezeBackbone()], image_size=32)
-    logger = CSVLogger(tmp_path, name="", version="")
-    trainer(max_steps=1, logger=logger).fit(module, FakeData(image_size=32))
-    total, head = sum(p.numel() for p in module.parameters()), 4 * module.model.backbone.num_features + 4
-    assert f"training {head:,} of {total:,} parameters ({100 * head / total:.2f}%)" in caplog.text
-    logged = (tmp_path / "hparams.yaml").read_text()
-    assert f"trained_parameters: {head}\n" in logged
-    assert f"\nparameters: {total}\n" in logged
 
 
 def test_channels_last_changes_nothing_but_speed():
