@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.cli import instantiate_module
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from lightning_transfer.checkpoint import check_hyperparameters, import_class
@@ -55,7 +55,8 @@ def write_adapter(
     partial = path.with_name(f".{path.name}.partial")
     tensors = {name: state[name].detach().cpu().contiguous().clone() for name in names}
     try:
-        save_file(tensors, partial, metadata={_HPARAMS: json.dumps(hparams), _BASE: base})
+        # not by save_file, whose files only their owner may read
+        partial.write_bytes(save(tensors, metadata={_HPARAMS: json.dumps(hparams), _BASE: base}))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ class Adapter(Insertion):
         scale: s > 0.
 
     Raises:
-        ValueError: for values out of range, or a backbone in which neither MLPs nor stages are found.
+        ValueError: for values out of range, or a backbone in which neither MLPs nor stages of one map each are found.
 
     Reference:
         Chen, Ge, Tong, Wang, Song, Wang, Luo, "AdaptFormer: Adapting Vision Transformers for Scalable Visual Recognition", NeurIPS
@@ -134,16 +134,23 @@ class After(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.base(x)
+        if not isinstance(h, Tensor):
+            raise ValueError(
+                "edits: Adapter takes stages of one map each, but this backbone's return several; LoRA takes them"
+            )
         y: Tensor = h + self.adapter(h)
         return y
 
 
 def _width(mlp: nn.Module) -> tuple[int, bool] | None:
-    """Channels that an MLP takes, and whether they come last; None if it has no layer that tells."""
-    first = next((m for m in mlp.modules() if isinstance(m, nn.Linear | nn.Conv2d)), None)
-    if isinstance(first, nn.Linear):
-        return first.in_features, True
-    return None if first is None else (first.in_channels, False)
+    """Channels that an MLP takes and returns, and whether they come last; None if it returns others, as those of positions do."""
+    layers = [m for m in mlp.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    if not layers:
+        return None
+    first, last = layers[0], layers[-1]
+    width = first.in_features if isinstance(first, nn.Linear) else first.in_channels
+    returned = last.out_features if isinstance(last, nn.Linear) else last.out_channels
+    return (width, isinstance(first, nn.Linear)) if width == returned else None
 
 
 def _stages(backbone: nn.Module) -> dict[str, tuple[int, bool]]:

@@ -36,6 +36,8 @@ def test_every_block_and_every_stage_has_one(adapted):
     assert len(own(module)) == 4 * len(plain.model.backbone.model.blocks)
     module, _ = adapted("test_resnet", Adapter(3))
     assert len(own(module)) == 4 * 4
+    module, plain = adapted("test_vit_relpos", Adapter(3))  # has another kind of MLP, from positions to biases, as well
+    assert len(own(module)) == 4 * len(plain.model.backbone.model.blocks)
 
 
 @pytest.mark.parametrize(("name", "channels_in_last"), [("test_vit", True), ("test_resnet", False)])
@@ -72,3 +74,21 @@ def test_a_backbone_without_blocks_or_stages_gets_a_sentence():
     own.num_features = 5
     with pytest.raises(ValueError, match="neither blocks with an `mlp` nor stages"):
         FinetuneModule(own, 4, edits=[Adapter()])
+
+
+def test_stages_of_several_maps_get_a_sentence():
+    class Several(nn.Module):
+        num_features = 3
+
+        def __init__(self):
+            super().__init__()
+            self.stage = nn.Conv2d(3, 3, 1)
+            self.stage.forward = lambda x: [x, x]  # as HRNet's
+            self.feature_info = [{"module": "stage", "num_chs": 3}]
+
+        def forward(self, image):
+            return self.stage(image)[0].mean((2, 3))
+
+    module = FinetuneModule(Several(), 4, edits=[Adapter()])
+    with pytest.raises(ValueError, match="this backbone's return several"):
+        module(torch.rand(1, 3, 8, 8))
