@@ -130,8 +130,12 @@ class Joined(ImageSource):
         return source.image(i)
 
 
-def unlabelled(path: Path) -> FileSource:
+def unlabelled(path: Path, argument: str = "data.predict_path") -> FileSource:
     """Collect images without labels: all below a folder, or one file.
+
+    Args:
+        path: folder or file.
+        argument: what the user calls it, for errors.
 
     Raises:
         FileNotFoundError: if there is neither a folder nor a file.
@@ -140,8 +144,8 @@ def unlabelled(path: Path) -> FileSource:
     if path.is_file():
         return FileSource([path])
     if not path.is_dir():
-        raise FileNotFoundError(f"data.predict_path={str(path)!r} is neither a folder nor a file")
+        raise FileNotFoundError(f"{argument}={str(path)!r} is neither a folder nor a file")
     files = image_files(path)
     if not files:
-        raise ValueError(f"data.predict_path={str(path)!r} holds no images ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{argument}={str(path)!r} holds no images ({', '.join(SUFFIXES)})")
     return FileSource(files)

@@ -1,6 +1,7 @@
 """The step that all modules share: loss, log, metrics, optimiser, prediction and loading are written here, once."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lightning_transfer.checkpoint import (
 from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
 from lightning_transfer.optim import Optim
-from lightning_transfer.parts import Part
+from lightning_transfer.parts import Part, describe
 
 
 class TransferModule(Part, LightningModule, ABC):
@@ -127,6 +128,12 @@ class TransferModule(Part, LightningModule, ABC):
         # Lightning would keep the gradients until the next backward: beside the activations of a whole forward pass
         optimizer.zero_grad()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # a backbone named by a folder or the hub knows its architecture by now: with that neither is needed for loading
+        arguments = checkpoint.get("hyper_parameters", {})
+        if ":" in _backbone_name(arguments.get("backbone")):
+            arguments["backbone"] = describe(self.model.backbone, "backbone")
+
     def configure_optimizers(self) -> Any:
         return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
 
@@ -184,3 +191,10 @@ class TransferModule(Part, LightningModule, ABC):
             return super(TransferModule, concrete).load_from_checkpoint(  # type: ignore[misc]
                 checkpoint_path, map_location=map_location, strict=strict, weights_only=True, **kwargs
             )
+
+
+def _backbone_name(backbone: Any) -> str:
+    """The name within a backbone's description, which may be the name itself."""
+    if isinstance(backbone, Mapping):
+        backbone = (backbone.get("init_args") or {}).get("name")
+    return backbone if isinstance(backbone, str) else ""
