@@ -84,7 +84,9 @@ def _find(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     try:
         with offline_if_unreachable():
             found = resolve_model_input_args(name)
-    except Exception as error:  # of the name, the folder, the hub and its transport, or a configuration that is not timm's
+    except (
+        Exception
+    ) as error:  # of the name, the folder, the hub and its transport, or a configuration that is not timm's
         raise FileNotFoundError(
             f"backbone={name!r} cannot be had: {(str(error) or repr(error)).splitlines()[0]} (hf-hub:USER/NAME is a model of "
             "timm on the Hugging Face hub, local-dir:FOLDER a folder with config.json and model.safetensors)"

@@ -51,7 +51,9 @@ def _upload(api: HfApi, folder: Path, repo: str, private: bool) -> str:
         made = api.create_repo(repo, private=private, exist_ok=True)
         if not api.file_exists(made.repo_id, "README.md"):  # a card that somebody wrote is better than ours
             (folder / "README.md").write_text(_card(folder, made.repo_id), encoding="utf-8")
-        api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Upload a model of lightning_transfer")
+        api.upload_folder(
+            repo_id=made.repo_id, folder_path=folder, commit_message="Upload a model of lightning_transfer"
+        )
     except Exception as error:  # as above
         raise _refused(repo, error) from error
     return str(made)

@@ -31,11 +31,11 @@ class MiddleOfImage(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        shorter = torch.sym_min(height, width)
+        shorter: Any = torch.sym_min(height, width)  # a number, or the name of one while torch traces
         resized = (self.short_side * height // shorter, self.short_side * width // shorter)
         image = interpolate(image, resized, mode="bilinear", antialias=True)
         for axis, length in zip((-2, -1), resized, strict=True):
-            image = image.index_select(axis, torch.arange(self.size) + self._margin(length))
+            image = image.index_select(axis, torch.arange(self.size, device=image.device) + self._margin(length))
         return image
 
     def _margin(self, length: int) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
-from lightning_transfer.exports.torch import trace
+from lightning_transfer.exports.torch import first_line, trace
 
 
 class OnnxExport(ExportFormat):
@@ -20,6 +20,7 @@ class OnnxExport(ExportFormat):
 
     Raises:
         ModuleNotFoundError: without onnx, onnxscript and onnxruntime.
+        ValueError: for a model that torch.export cannot follow, or with an operation that ONNX has not.
     """
 
     suffix = ".onnx"
@@ -29,14 +30,14 @@ class OnnxExport(ExportFormat):
         _onnxruntime()  # fail before the work, not after it
 
     def write(self, model: Deployed, path: Path) -> None:
-        program: Any = torch.onnx.export(
-            trace(model, self.dynamic_batch),
-            dynamo=True,
-            external_data=False,
-            input_names=["image"],
-            output_names=["probability"],
-            verbose=False,
-        )
+        traced = trace(model, self.dynamic_batch)
+        names: dict[str, Any] = {"input_names": ["image"], "output_names": ["probability"]}
+        try:
+            program: Any = torch.onnx.export(traced, dynamo=True, external_data=False, verbose=False, **names)
+        except torch.onnx.OnnxExporterError as error:
+            raise ValueError(
+                f"torch.onnx cannot write {type(model.model).__name__}: {first_line(error)}; format=torch can"
+            ) from error
         program.model.metadata_props.update({name: json.dumps(value) for name, value in model.metadata().items()})
         program.save(path)
 

@@ -52,7 +52,8 @@ class TimmExport(ExportFormat):
 
     def load(self, path: Path) -> Runner:
         import timm
-        from timm.data import create_transform, resolve_model_data_config
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
 
         try:
             network = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
@@ -61,11 +62,11 @@ class TimmExport(ExportFormat):
                 "format=timm: the backbone is no longer as timm builds it, since edits have changed its layers; "
                 "format=onnx or torch can write it"
             ) from error
-        transform = create_transform(**resolve_model_data_config(network), is_training=False)
+        transform = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
         several = json.loads((path / "config.json").read_text())["problem_type"] == _problem(True)
 
         def run(image: Tensor) -> Tensor:
-            logits = network(torch.stack([transform(to_pil_image(one)) for one in image]))
+            logits: Tensor = network(torch.stack([transform(to_pil_image(one)) for one in image]))
             return logits.sigmoid() if several else logits.softmax(dim=-1)
 
         return run
@@ -74,7 +75,9 @@ class TimmExport(ExportFormat):
 def _parts(model: nn.Module) -> tuple[TimmBackbone, nn.Linear]:
     if not isinstance(model, Classifier) or not isinstance(model.backbone, TimmBackbone):
         found = type(getattr(model, "backbone", model)).__name__
-        raise ValueError(f"format=timm writes a timm backbone with a head, not {found}; format=onnx or torch can write it")
+        raise ValueError(
+            f"format=timm writes a timm backbone with a head, not {found}; format=onnx or torch can write it"
+        )
     if not isinstance(model.head, nn.Linear):
         raise ValueError(
             f"format=timm needs head=LinearHead, which is what timm's models end in, not {type(model.head).__name__}; "

@@ -37,11 +37,25 @@ def trace(model: Deployed, dynamic_batch: bool) -> ExportedProgram:
     Args:
         model: what to trace.
         dynamic_batch: whether the number of images is left open too.
+
+    Raises:
+        ValueError: for a model whose steps depend on the values of its images, or on the length of a batch.
     """
     # torch takes a length of 1 for a constant, and equal lengths for one: hence two images that are not square
     image = torch.zeros(2 if dynamic_batch else 1, 3, 97, 131, dtype=torch.uint8)
     shape = {2: Dim("height", min=2), 3: Dim("width", min=2)}
     if dynamic_batch:
         shape[0] = Dim("batch", min=1)
-    with torch.no_grad():
-        return torch.export.export(model, (image,), dynamic_shapes=(shape,), strict=False)
+    try:
+        with torch.no_grad():
+            return torch.export.export(model, (image,), dynamic_shapes=(shape,), strict=False)
+    except Exception as error:  # torch raises a dozen types here
+        raise ValueError(
+            f"torch.export cannot follow {type(model.model).__name__}: {first_line(error)}; with a timm backbone format=timm "
+            "can write it"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error of torch's says before it goes into detail."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -60,6 +60,17 @@ def test_what_is_pushed_is_a_backbone_and_a_model_of_timm(module, hub, capsys):
     assert 'timm.create_model("hf-hub:user/name", pretrained=True)' in card
 
 
+def test_a_pulled_model_is_trained_further_and_its_folder_may_go(module, hub, capsys):
+    main(["push", "--ckpt_path=x.ckpt", "--repo=user/name"])
+    main(["fit", "--model=FinetuneModule", "--model.backbone=TimmBackbone", "--model.backbone.name=local-dir:hub",
+          "--data=FakeData", "--data.image_size=32", "--data.num_classes=3", "--data.num_workers=0",
+          "--config=smoke"])  # fmt: skip
+    Path("hub").rename("elsewhere")
+    (path,) = Path("runs").rglob("best.ckpt")
+    main(["test", f"--ckpt_path={path}", "--trainer.enable_progress_bar=false"])
+    assert "test/accuracy" in capsys.readouterr().out
+
+
 def test_a_card_that_is_there_stays(module, hub):
     hub.has_card = True
     main(["push", "--ckpt_path=x.ckpt", "--repo=user/name"])

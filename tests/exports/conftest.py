@@ -4,6 +4,7 @@ import torch
 from lightning_transfer import FinetuneModule, TimmBackbone
 from lightning_transfer.data import EvalTransform
 from lightning_transfer.exports import Deployed
+from lightning_transfer.heads import LinearHead
 
 NAMES = ["leaf", "stone", "water"]
 
@@ -26,15 +27,27 @@ def images():
 
 
 @pytest.fixture
-def deployed():
+def deployed(images):
     def make(name="test_resnet", size=64, crop=0.875, **options):
         torch.manual_seed(0)
         module = FinetuneModule(
             TimmBackbone(name, pretrained=False), 3, class_names=NAMES, image_size=size, **options
         ).eval()
-        for layer in module.model.head.modules():
-            if hasattr(layer, "weight"):  # a head at zero predicts alike for all images
-                torch.nn.init.normal_(layer.weight, std=20)
-        return Deployed(module, EvalTransform(size, crop))
+        model = Deployed(module, EvalTransform(size, crop))
+        if isinstance(module.model.head, LinearHead):
+            tell_apart(model, images)
+        return model
 
     return make
+
+
+@torch.no_grad()
+def tell_apart(model, images):
+    """Give the head, which starts at zero, weights by which the images get different classes."""
+    pixels = torch.cat([model.prepare(image[None]) for image in images]) / 255
+    embedding = model.model.backbone(pixels).embedding
+    head = model.model.head
+    torch.nn.init.normal_(head.weight)
+    head.weight *= 2 / (embedding @ head.weight.T).std(dim=0, keepdim=True).T
+    if head.bias is not None:
+        head.bias -= (embedding @ head.weight.T).mean(dim=0)

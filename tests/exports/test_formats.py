@@ -2,8 +2,11 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
-from lightning_transfer.exports import OnnxExport, TimmExport, TorchExport, as_format, compare
+from lightning_transfer import FinetuneModule
+from lightning_transfer.data import EvalTransform
+from lightning_transfer.exports import Deployed, OnnxExport, TimmExport, TorchExport, as_format, compare
 
 
 @pytest.fixture(params=[TorchExport, OnnxExport])
@@ -64,6 +67,34 @@ def test_graphs_for_one_image_at_a_time(graph_format, deployed, images, tmp_path
     assert compare(model, run, images).agreeing == 6
     with pytest.raises(Exception, match="(?i)dim|shape|batch|size"):  # of torch or of ONNX Runtime
         run(images[0].expand(2, -1, -1, -1))
+
+
+class Own(nn.Module):
+    num_features = 3
+
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def forward(self, image):
+        return self.operation(image.mean((2, 3)))
+
+
+def brighter(embedding):
+    return embedding if embedding.sum() > 1 else -embedding
+
+
+def test_says_that_a_model_cannot_be_followed_or_written(graph_format, tmp_path):
+    def own(operation):
+        return Deployed(FinetuneModule(Own(operation), 3), EvalTransform(8))
+
+    path = tmp_path / f"model{graph_format.suffix}"
+    with pytest.raises(ValueError, match=r"torch\.export cannot follow Classifier: .*format=timm"):
+        graph_format().write(own(brighter), path)
+    if graph_format is OnnxExport:
+        with pytest.raises(ValueError, match=r"torch\.onnx cannot write Classifier: .*format=torch can"):
+            graph_format().write(own(torch.special.airy_ai), path)
+    assert not path.exists()
 
 
 def test_onnx_names_what_is_missing(monkeypatch):
