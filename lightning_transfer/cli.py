@@ -44,7 +44,8 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if self.exit_on_error:
-            print(f"error: {explain_parse_error(message)}", file=sys.stderr)
+            command = self.prog.rpartition(" ")[2]
+            print(f"error: {explain_parse_error(message, command if command in COMMANDS else 'fit')}", file=sys.stderr)
             sys.exit(2)
         return super().error(message, ex)
 

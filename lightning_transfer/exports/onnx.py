@@ -18,6 +18,10 @@ class OnnxExport(ExportFormat):
     Args:
         dynamic_batch: whether the file takes batches of any size, or one image at a time.
 
+    Deviation:
+        ONNX Runtime's antialiased resize rounds in its own way: where images shrink, one value in a thousand differs by one
+        level of 255 from torchvision's (measured on 238 images); where they grow, none does.
+
     Raises:
         ModuleNotFoundError: without onnx, onnxscript and onnxruntime.
         ValueError: for a model that torch.export cannot follow, or with an operation that ONNX has not.

@@ -75,12 +75,22 @@ def test_complains_in_sentences(ckpt, capsys, trainer):
     assert "images='nope' is neither" in complaint(
         capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--images=nope"
     )
-    assert "must end in .onnx" in complaint(capsys, "export", f"--ckpt_path={ckpt}", "--format=onnx", "--out=m.pt2")
+    assert "must end in .pt2" in complaint(capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.onnx")
     assert "is no file" in complaint(capsys, "export", "--ckpt_path=nope", "--format=torch", "--out=m.pt2")
     assert "num_images=0" in complaint(
         capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--num_images=0"
     )
     assert "'jpeg' names no class" in complaint(capsys, "export", f"--ckpt_path={ckpt}", "--format=jpeg", "--out=m.pt2")
+
+
+def test_complains_of_flags(capsys):
+    assert "error: --format, --out must be given" in complaint(capsys, "export", "--ckpt_path=x")
+    assert "--imges=y; `lightning-transfer export --help` lists all keys" in complaint(
+        capsys, "export", "--ckpt_path=x", "--format=timm", "--out=m", "--imges=y"
+    )
+    assert "OnnxExport has no argument 'dynamc'; did you mean 'dynamic_batch'?" in complaint(
+        capsys, "export", "--ckpt_path=x", "--format=OnnxExport", "--format.dynamc=false", "--out=m.onnx"
+    )
 
 
 def test_a_checkpoint_that_knows_no_data_asks_for_it(capsys, trainer):
