@@ -218,6 +218,13 @@ class ImageData(Part, LightningDataModule, ABC):
         name = "predict" if "predict" in self._sets else "test"
         return self._loader(self._sets[name], batch_size=self.batch_size)
 
+    def ordered_dataloader(self, source: ImageSource) -> DataLoader[Any]:
+        """Images of any source in their order, behind the evaluation transform."""
+        if self.on_error == "skip" and self._log is None:
+            self._log = self._open_log()
+        data = ImageDataset(source, self.eval_transform(self.image_size), log=self._log)
+        return self._loader(data, batch_size=self.batch_size)
+
     def _eval_loader(self, name: str) -> DataLoader[Any]:
         data = self._sets[name]
         sampler = SequentialSampler(data)
