@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 from lightning_transfer.backbones import Backbone, as_backbone
@@ -23,7 +23,7 @@ from lightning_transfer.probes import KnnProbe, LogisticProbe, RidgeProbe, SgdPr
 from lightning_transfer.runs import run_folder
 
 Row = dict[str, Any]
-_HEADINGS = ("accuracy", "accuracy_macro", "ece", "f1", "map")  # as far as the metrics have them
+_SHOWN = ("val/accuracy", "val/map", "test/accuracy", "test/accuracy_macro", "test/map", "test/ece")  # the file has all
 
 
 def probe(
@@ -65,7 +65,9 @@ def probe(
     frozen = as_backbone(_backbone_of(ckpt_path) if backbone is None else backbone, data.image_size).to(place)
     splits = _embed(frozen, data, features, cache, place)
     if not splits.keys() & {"val", "test"}:
-        raise ValueError("the data has neither a val nor a test split to measure on; give one, or a test_fraction above 0")
+        raise ValueError(
+            "the data has neither a val nor a test split to measure on; give one, or a test_fraction above 0"
+        )
     rows = [_measure(part, splits, data) for part in probes or (LogisticProbe(), SgdProbe(), KnnProbe(), RidgeProbe())]
     folder = Path(out) if out else run_folder("probe", ckpt_path, "probe")
     _write(folder, rows)
@@ -78,14 +80,18 @@ def _backbone_of(ckpt_path: str | None) -> Backbone:
     module = TransferModule.load_from_checkpoint(str(ckpt_path), map_location="cpu")
     backbone = getattr(module.model, "backbone", None)
     if not isinstance(backbone, Backbone):
-        raise ValueError(f"ckpt_path={ckpt_path!r} holds a {type(module).__name__}, whose model has no backbone to probe")
+        raise ValueError(
+            f"ckpt_path={ckpt_path!r} holds a {type(module).__name__}, whose model has no backbone to probe"
+        )
     return backbone
 
 
 def _data_of(ckpt_path: str | None) -> ImageData:
     hparams = read_checkpoint(ckpt_path).get("datamodule_hyper_parameters", {}) if ckpt_path else {}
     if "_class_path" not in hparams:
-        raise ValueError("probe needs data: --data FolderData --data.root photos, or a checkpoint that was trained on some")
+        raise ValueError(
+            "probe needs data: --data FolderData --data.root photos, or a checkpoint that was trained on some"
+        )
     check_hyperparameters(hparams)
     data = import_class(hparams["_class_path"]).load_from_checkpoint(ckpt_path, weights_only=True)
     if not isinstance(data, ImageData):
@@ -150,9 +156,9 @@ def _write(folder: Path, rows: list[Row]) -> None:
 
 
 def _table(rows: list[Row], title: str) -> Table:
-    columns = [f"{split}/{name}" for split in ("val", "test") for name in _HEADINGS]
-    columns = [column for column in columns if column in rows[0] and column.startswith(("test/", "val/accuracy", "val/map"))]
-    table = Table("probe", "chosen", *columns, "seconds", title=title)
+    columns = [column for column in _SHOWN if column in rows[0]]
+    headings = (column.replace("/", " ").replace("_", " ") for column in columns)
+    table = Table(Column("probe", no_wrap=True), "chosen", *headings, "seconds", title=title)
     for row in rows:
         table.add_row(row["probe"], _chosen(row), *(f"{row[c]:.4f}" for c in columns), f"{row['seconds']:.2f}")
     return table

@@ -54,9 +54,9 @@ def _of_backbone(backbone: nn.Module) -> str:
 
 
 def _of_transform(data: ImageData) -> str:
-    transform = data.eval_transform(data.image_size)
+    transform = data.eval_transform(data.image_size)  # not what makes it, which the command line wraps
     try:
-        described = repr(describe(data.eval_transform))
+        described = repr(describe(transform))
     except UndescribableError:
         described = repr(transform)
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", described).encode())

@@ -82,7 +82,9 @@ class KnnHead(nn.Module):
         parts = []
         for query in embedding.split(1024):
             similarity, index = nearest(normalize(query, dim=1), self.bank, max(ks))
-            vote = (similarity / self.temperature).softmax(1)  # up to a factor exp(similarity / temperature), safe from overflow
+            vote = (similarity / self.temperature).softmax(
+                1
+            )  # up to a factor exp(similarity / temperature), safe from overflow
             parts.append([self._vote(vote[:, :k], index[:, :k]) for k in ks])
         return [torch.cat(of_k) for of_k in zip(*parts, strict=True)]
 

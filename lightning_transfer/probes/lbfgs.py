@@ -78,10 +78,11 @@ def _line_search(
     function: Callable[[Tensor], Point], position: Tensor, here: Point, direction: Tensor
 ) -> tuple[Tensor, Point | None]:
     slope, length = float(here.gradient @ direction), 1.0
-    for _ in range(30):
+    for _ in range(20):
         moved = position + length * direction
         there = function(moved)
-        if there.value <= here.value + 1e-4 * length * slope:
+        # beside Armijo's condition, whose last term rounding may swallow
+        if there.value < here.value and there.value <= here.value + 1e-4 * length * slope:
             return moved, there
         length /= 2
     return position, None
