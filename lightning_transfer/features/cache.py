@@ -50,7 +50,12 @@ def cached_features(
     _claim(place, key)
     if not (place / "index.json").is_file():
         _compute(place, backbone, data, source, shard_size)
-    return read_features(place)
+    found = read_features(place)
+    if data.on_error == "raise" and len(found.target) < len(source):
+        raise ValueError(
+            f"{len(source) - len(found.target)} images could not be read when {place} was made; data.on_error=skip leaves them out"
+        )
+    return found
 
 
 def read_features(folder: str | Path) -> Embedded:

@@ -17,7 +17,8 @@ from lightning_transfer.parts import UndescribableError, describe
 class FeatureKey(NamedTuple):
     """Hashes of the backbone's weights and structure, of the evaluation transform, and of the images with names and targets.
 
-    The device is no part of it: the same weights give the same features everywhere, up to rounding.
+    The device is no part of it: the same weights give the same features everywhere, up to rounding. Neither is code: whoever changes
+    that of a backbone while its printed structure stays the same gives another folder.
     """
 
     weights: str

@@ -215,7 +215,11 @@ def test_unreadable_files_have_no_features(tmp_path, shard_size):
     with pytest.warns(UserWarning, match="2 unreadable images were left out"):
         features = cached_features(counting(), data, "train", shard_size=shard_size)
     kept = [i for i in range(len(names)) if i not in (1, len(names) - 1)]
-    assert features.name == [names[i] for i in kept]
+    again = cached_features(counting(), data, "train", shard_size=shard_size)
+    assert again.name == features.name == [names[i] for i in kept]
+    data.on_error = "raise"
+    with pytest.raises(ValueError, match=r"2 images could not be read when .*data\.on_error=skip leaves them out"):
+        cached_features(counting(), data, "train", shard_size=shard_size)
     assert torch.equal(features.target, data.splits()["train"].targets[kept])
     for name, embedding in zip(features.name, features.embedding, strict=True):
         pixel = np.asarray(Image.open(name))[0, 0] / 255

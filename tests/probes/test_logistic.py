@@ -124,19 +124,3 @@ def test_constant_dimensions_do_no_harm(clusters):
 def test_says_when_it_was_not_done(clusters):
     with pytest.warns(UserWarning, match=r"not done at c=100 after max_steps=2; raise it"):
         LogisticProbe([100.0], max_steps=2).fit(clusters(3), None, 3)
-
-
-def test_minimise_solves_a_quadratic_in_few_steps():
-    from lightning_transfer.probes.lbfgs import Point, minimise
-
-    root = torch.randn(6, 6, dtype=torch.float64)
-    matrix, goal = root @ root.T + torch.eye(6), torch.arange(6.0).double()
-
-    def function(x):
-        gradient = matrix @ (x - goal)
-        return Point(0.5 * float((x - goal) @ gradient), gradient, float(gradient.abs().max()))
-
-    found = minimise(function, torch.zeros(6).double(), 1e-9, 200)
-    assert found.converged
-    torch.testing.assert_close(found.position, goal)
-    assert not minimise(function, torch.zeros(6).double(), 1e-9, 2).converged
