@@ -27,8 +27,8 @@ class KnnProbe(Probe):
         ValueError: for values out of range, fewer training images than any k, or several k without validation images.
 
     Reference:
-        Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, appendix E, after Wu et al., "Unsupervised
-        Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018, section 3.4.
+        Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021 (temperature 0.07), after Wu et al.,
+        "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018 (weighted k-nearest neighbours).
     """
 
     def __init__(self, k: Sequence[int] = (5, 10, 20, 50, 100, 200), temperature: float = 0.07) -> None:
@@ -42,7 +42,7 @@ class KnnProbe(Probe):
         possible = [k for k in self.k if k <= len(train.target)]
         if not possible:
             raise ValueError(f"k={self.k} neighbours are more than the {len(train.target)} training images; give less")
-        val = check_data("k", possible, train, val, num_classes)
+        val = check_data(len(possible), f"k=[{possible[len(possible) // 2]}]", train, val, num_classes)
         head = KnnHead(train, possible[-1], self.temperature, num_classes)
         if val is not None:
             logits = head.logits(val.embedding, possible)

@@ -54,7 +54,7 @@ class LogisticProbe(Probe):
         self.max_steps = max_steps
 
     def fit(self, train: Embedded, val: Embedded | None, num_classes: int) -> FittedProbe:
-        val = check_data("c", self.c, train, val, num_classes)
+        val = check_data(len(self.c), f"c=[{self.c[len(self.c) // 2]:g}]", train, val, num_classes)
         scale = scaling(train.embedding, self.standardise)
         shown = _shown(train.target, num_classes)
         target = one_hot(train.target, num_classes, torch.float64)[:, shown]

@@ -26,7 +26,7 @@ class RidgeProbe(Probe):
         ValueError: for values out of range, fewer than two classes, or several strengths without validation images.
 
     Reference:
-        Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025, sections 3 and 4.
+        Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025.
     """
 
     def __init__(
@@ -39,7 +39,8 @@ class RidgeProbe(Probe):
         self.standardise = standardise
 
     def fit(self, train: Embedded, val: Embedded | None, num_classes: int) -> FittedProbe:
-        val = check_data("strength", self.strength, train, val, num_classes)
+        hint = f"strength=[{self.strength[len(self.strength) // 2]:g}]"
+        val = check_data(len(self.strength), hint, train, val, num_classes)
         scale = scaling(train.embedding, self.standardise)
         target = 2 * one_hot(train.target, num_classes, torch.float64) - 1
         bias = target.mean(0)

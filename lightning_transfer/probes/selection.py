@@ -35,13 +35,13 @@ def check_values(name: str, values: Sequence[float]) -> None:
 
 
 def check_data(
-    name: str, values: Sequence[float], train: Embedded, val: Embedded | None, num_classes: int
+    count: int, without_choice: str, train: Embedded, val: Embedded | None, num_classes: int
 ) -> Embedded | None:
     """Refuse data that the probe could not be fitted to, or that could not choose.
 
     Args:
-        name: of the hyper-parameter, for the error.
-        values: among which validation chooses, if more than one.
+        count: of what validation chooses among.
+        without_choice: the arguments that would leave no choice, for the error.
         train: to fit on.
         val: to choose on.
         num_classes: K.
@@ -56,12 +56,11 @@ def check_data(
         _check_split(split, num_classes)
     if len(train.target) == 0 or (train.target.ndim == 1 and len(train.target.unique()) < 2):
         raise ValueError(f"{len(train.target)} training images of one class or none teach nothing; give two classes")
-    if len(values) == 1:
+    if count == 1:
         return None
     if val is None or len(val.target) == 0:
         raise ValueError(
-            f"no validation images to choose among {len(values)} values of {name}; "
-            f"set data.val_fraction above 0, or give one value: {name}=[{values[len(values) // 2]:g}]"
+            f"no validation images to choose one of {count}; set data.val_fraction above 0, or leave no choice: {without_choice}"
         )
     return val
 

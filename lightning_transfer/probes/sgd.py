@@ -31,7 +31,8 @@ class SgdProbe(Probe):
         ValueError: for values out of range, fewer than two classes, or several heads without validation images.
 
     Reference:
-        Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024, appendix B.3 (many rates in one pass).
+        Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024 (linear evaluation
+        over a grid of rates, which share the frozen forward pass).
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class SgdProbe(Probe):
         self.seed = seed
 
     def fit(self, train: Embedded, val: Embedded | None, num_classes: int) -> FittedProbe:
-        rates, decays = zip(*self.pairs, strict=True)
-        name, values = ("learning_rates", rates) if len(set(rates)) > 1 else ("weight_decays", decays)
-        val = check_data(name, values, train, val, num_classes)
+        rate, decay = self.pairs[len(self.pairs) // 2]
+        hint = f"learning_rates=[{rate:g}] weight_decays=[{decay:g}]"
+        val = check_data(len(self.pairs), hint, train, val, num_classes)
         scale = scaling(train.embedding, self.standardise)
         if not self.standardise:  # SGD, unlike a fit to the optimum, depends on where the embeddings are centred
             scale = scale._replace(mean=torch.zeros_like(scale.mean))
@@ -68,7 +69,8 @@ class SgdProbe(Probe):
         stacked = zip(weights.double(), biases.double(), strict=True)
         heads = [scale.head(weight, bias, train.embedding) for weight, bias in stacked]
         chosen = best([score(head(val.embedding), val.target) for head in heads]) if val is not None else 0
-        return FittedProbe(heads[chosen], {"learning_rate": rates[chosen], "weight_decay": decays[chosen]})
+        rate, decay = self.pairs[chosen]
+        return FittedProbe(heads[chosen], {"learning_rate": rate, "weight_decay": decay})
 
     def train(self, embedding: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
         """Train all R heads: weights (R, K, D) and biases (R, K)."""

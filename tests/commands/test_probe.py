@@ -95,8 +95,9 @@ def test_complaints(ckpt, capsys):
     assert "nope.ckpt' is no file" in complaint(capsys, "--ckpt_path=nope.ckpt")
     assert "device='tpu:9' is not there" in complaint(capsys, *BACKBONE, *DATA, "--device=tpu:9")
     without_val = [*BACKBONE, *DATA, "--data.val_fraction=0"]
-    assert "no validation images to choose among 7 values of c; set data.val_fraction" in complaint(
-        capsys, *without_val
+    assert (
+        "no validation images to choose one of 7; set data.val_fraction above 0, or leave no choice: c=[0.1]"
+        in complaint(capsys, *without_val)
     )
     neither = [*without_val, "--data.test_fraction=0"]
     assert "neither a val nor a test split" in complaint(capsys, *neither)

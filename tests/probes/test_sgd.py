@@ -69,7 +69,9 @@ def test_head_takes_raw_embeddings(clusters, standardise):
 
 
 def test_complaints(clusters):
-    with pytest.raises(ValueError, match=r"no validation images to choose among 2 values of weight_decays.*=\[0\]"):
+    with pytest.raises(
+        ValueError, match=r"no validation images to choose one of 2; .*: learning_rates=\[0.1\] weight_decays=\[0\]"
+    ):
         SgdProbe((0.1,), (1.0, 0.0)).fit(clusters(3), None, 3)
     with pytest.raises(ValueError, match=r"weight_decays=\[-1\]"):
         SgdProbe(weight_decays=(-1,))
