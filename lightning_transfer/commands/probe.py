@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from torch import Tensor, nn
 
 from lightning_transfer.backbones import Backbone, as_backbone
@@ -136,7 +137,7 @@ def _figures(head: nn.Module, split: Embedded, data: ImageData) -> dict[str, flo
     metrics = classification_metrics(data.num_classes, data.multi_label).to(split.target.device)
     target: Tensor = split.target.long()
     with torch.inference_mode():
-        for embedding, part in zip(split.embedding.split(8192), target.split(8192), strict=True):
+        for embedding, part in zip(torch.split(split.embedding, 8192), torch.split(target, 8192), strict=True):
             metrics.update(head(embedding), part)
     return {name: float(value) for name, value in metrics.compute().items()}
 
@@ -157,10 +158,13 @@ def _write(folder: Path, rows: list[Row]) -> None:
 
 def _table(rows: list[Row], title: str) -> Table:
     columns = [column for column in _SHOWN if column in rows[0]]
-    headings = (column.replace("/", " ").replace("_", " ") for column in columns)
-    table = Table(Column("probe", no_wrap=True), "chosen", *headings, "seconds", title=title)
+    headings = [column.replace("/", "\n").replace("_", "\n").replace("accuracy", "acc") for column in columns]
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # fits into 80 columns
+    for heading in ("probe", "chosen", *headings, "seconds"):
+        table.add_column(heading, no_wrap=True)
     for row in rows:
-        table.add_row(row["probe"], _chosen(row), *(f"{row[c]:.4f}" for c in columns), f"{row['seconds']:.2f}")
+        chosen = _chosen(row).replace(" ", "\n")
+        table.add_row(row["probe"], chosen, *(f"{row[c]:.4f}" for c in columns), f"{row['seconds']:.2f}")
     return table
 
 

@@ -41,7 +41,7 @@ def embed(backbone: Backbone, data: ImageData, source: ImageSource) -> Iterator[
 
 def _embedding(backbone: Backbone, image: Tensor) -> Tensor:
     try:
-        embedding = backbone(image).embedding
+        embedding: Tensor = backbone(image).embedding
     except torch.OutOfMemoryError as error:
         raise ValueError(f"{len(image)} images at once are too many for the device; lower data.batch_size") from error
     except (AssertionError, RuntimeError, ValueError) as error:

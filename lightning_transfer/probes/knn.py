@@ -80,7 +80,7 @@ class KnnHead(nn.Module):
     def logits(self, embedding: Tensor, ks: Sequence[int]) -> list[Tensor]:
         """Logits for several k, from one search for the neighbours."""
         parts = []
-        for query in embedding.split(1024):
+        for query in torch.split(embedding, 1024):
             similarity, index = nearest(normalize(query, dim=1), self.bank, max(ks))
             vote = (similarity / self.temperature).softmax(
                 1

@@ -62,8 +62,10 @@ def minimise(
 def _inverse_hessian(gradient: Tensor, pairs: "deque[tuple[Tensor, Tensor, float]]") -> Tensor:
     """Multiply by the approximate inverse Hessian: the two-loop recursion, which begins with a step of length 1."""
     if not pairs:
-        return gradient / gradient.norm().clamp(min=1)
-    result, alphas = gradient.clone(), []
+        unit: Tensor = gradient / gradient.norm().clamp(min=1)
+        return unit
+    result: Tensor = gradient.clone()
+    alphas: list[float] = []
     for change, curvature, rho in reversed(pairs):
         alphas.append(rho * float(change @ result))
         result.sub_(curvature, alpha=alphas[-1])

@@ -139,7 +139,8 @@ class Logistic:
 
 def _shown(target: Tensor, num_classes: int) -> Tensor:
     """The classes that training shows; with several labels an image all, since the lack of a label teaches too."""
-    return target.unique() if target.ndim == 1 else torch.arange(num_classes, device=target.device)
+    shown: Tensor = torch.unique(target) if target.ndim == 1 else torch.arange(num_classes, device=target.device)
+    return shown
 
 
 def _of_all_classes(head: LinearHead, shown: Tensor, num_classes: int) -> LinearHead:

@@ -78,7 +78,7 @@ def _decompose(embedding: Tensor, target: Tensor) -> _Solver:
         return _Solver(embedding.T @ vector, eigenvalue.clamp(min=0), vector.T @ target)
     gram = target.new_zeros(embedding.shape[1], embedding.shape[1])
     moment = target.new_zeros(embedding.shape[1], target.shape[1])
-    for part, part_target in zip(embedding.split(8192), target.split(8192), strict=True):
+    for part, part_target in zip(torch.split(embedding, 8192), torch.split(target, 8192), strict=True):
         part = part.double()
         gram.addmm_(part.T, part)
         moment.addmm_(part.T, part_target)

@@ -22,8 +22,7 @@ class Scaling(NamedTuple):
 
     def __call__(self, embedding: Tensor) -> Tensor:
         """Scale (N, D), in the precision of the embeddings."""
-        parts = [((part.double() - self.mean) / self.scale).to(embedding.dtype) for part in embedding.split(_ROWS)]
-        return torch.cat(parts)
+        return (embedding - self.mean.to(embedding.dtype)).div_(self.scale.to(embedding.dtype))
 
     def head(self, weight: Tensor, bias: Tensor, like: Tensor) -> LinearHead:
         """Make the head whose logits for raw embeddings are `scaled @ weight.T + bias`.
@@ -48,9 +47,10 @@ def scaling(embedding: Tensor, standardise: bool) -> Scaling:
         embedding: of the training split.
         standardise: whether the scale is the standard deviation (over N) rather than 1.
     """
-    parts = embedding.split(_ROWS)
+    parts = torch.split(embedding, _ROWS)
     count = len(embedding)
     mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / count
+    mean = mean.to(embedding.dtype).double()  # so that what is taken off and what the head puts back are the same
     if not standardise:
         return Scaling(mean, torch.ones_like(mean))
     variance = torch.stack([(part.double() - mean).square().sum(0) for part in parts]).sum(0) / count

@@ -54,7 +54,7 @@ def check_data(
     """
     for split in (train,) if val is None else (train, val):
         _check_split(split, num_classes)
-    if len(train.target) == 0 or (train.target.ndim == 1 and len(train.target.unique()) < 2):
+    if len(train.target) == 0 or (train.target.ndim == 1 and len(torch.unique(train.target)) < 2):
         raise ValueError(f"{len(train.target)} training images of one class or none teach nothing; give two classes")
     if count == 1:
         return None

@@ -82,7 +82,7 @@ class SgdProbe(Probe):
         steps = self.epochs * math.ceil(len(embedding) / self.batch_size)
         step = 0
         for _ in range(self.epochs):
-            for rows in torch.randperm(len(embedding), generator=generator).split(self.batch_size):
+            for rows in torch.split(torch.randperm(len(embedding), generator=generator), self.batch_size):
                 rows = rows.to(embedding.device)
                 slope, bias_slope = _gradient(embedding[rows], target[rows], weight, bias)
                 factor = 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -30,16 +30,18 @@ def complaint(capsys, *arguments):
 
 
 def test_probes_by_name_and_writes_what_it_shows(capsys):
-    main(["probe", *BACKBONE, *DATA, "--probes=[LogisticProbe, KnnProbe]"])
+    main(["probe", *BACKBONE, *DATA, "--probes=[LogisticProbe, SgdProbe, KnnProbe]"])
     (table,) = Path("runs/probe").glob("*/probe.csv")
     rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert [row["probe"] for row in rows] == ["LogisticProbe", "KnnProbe"]
+    assert [row["probe"] for row in rows] == ["LogisticProbe", "SgdProbe", "KnnProbe"]
     assert rows[0]["chosen"].startswith("c=")
     assert {"val/accuracy", "test/accuracy", "test/accuracy_macro", "test/ece", "seconds"} <= set(rows[0])
-    assert json.loads((table.parent / "probe.json").read_text())[1]["chosen"]["k"] >= 5
+    assert json.loads((table.parent / "probe.json").read_text())[2]["chosen"]["k"] >= 5
     shown = capsys.readouterr().out
     assert "LogisticProbe" in shown
-    assert "test/accuracy" in shown
+    assert all(word in shown for word in ("val", "test", "acc", "macro", "ece", "seconds"))
+    assert f"{float(rows[0]['test/ece']):.4f}" in shown
+    assert "…" not in shown
     assert not list(Path("runs").rglob("*.partial"))
 
 
