@@ -21,7 +21,9 @@ import lightning_transfer.data
 import lightning_transfer.edits
 import lightning_transfer.heads
 import lightning_transfer.losses.supervised
-import lightning_transfer.modules  # noqa: F401  # imported classes can be named without their path
+import lightning_transfer.modules
+import lightning_transfer.penalties
+import lightning_transfer.probes  # noqa: F401  # imported classes can be named without their path
 from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint, weights_from_checkpoint
 from lightning_transfer.commands import COMMANDS
@@ -47,7 +49,8 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if self.exit_on_error:
-            print(f"error: {explain_parse_error(message)}", file=sys.stderr)
+            command = self.prog.rpartition(" ")[2]
+            print(f"error: {explain_parse_error(message, command if command in COMMANDS else 'fit')}", file=sys.stderr)
             sys.exit(2)
         return super().error(message, ex)
 

@@ -1,6 +1,6 @@
 """What the parts of the package hand to one another: every tuple, alias and abstract class, and the letters for shapes.
 
-Shape letters: B batch, C channels, H height, W width, D embedding, K classes, N tokens, M teachers.
+Shape letters: B batch, C channels, H height, W width, D embedding, K classes, N tokens or samples, M teachers.
 """
 
 from abc import ABC, abstractmethod
@@ -49,6 +49,18 @@ class Prediction(NamedTuple):
     features: Features
 
 
+class Embedded(NamedTuple):
+    """A split as a frozen backbone sees it: one vector an image, its target, and where each image came from.
+
+    Shape:
+        embedding (N, D) float; target (N,) int64, or (N, K) float in [0, 1] for several labels an image; name has N entries.
+    """
+
+    embedding: Tensor
+    target: Tensor
+    name: Sequence[str] = ()
+
+
 class StepOutput(NamedTuple):
     """What a module's step hands back: the loss, its unweighted terms for the log, and what the metrics compare.
 
@@ -77,6 +89,51 @@ class ModelEdit(Part, ABC):
 
     @abstractmethod
     def __call__(self, model: nn.Module) -> None: ...
+
+
+class Penalty(Part, nn.Module, ABC):
+    """What a model's weights cost: a scalar ≥ 0 that is added to the training loss, and logged under the class's name.
+
+    Whatever `remember` keeps as buffers comes back with a checkpoint, for it is called before a checkpoint's weights are loaded.
+    """
+
+    def remember(self, model: nn.Module) -> None:  # most penalties need nothing but the weights of the moment
+        """Look at the model once, when it is built and edited, before training."""
+
+    @abstractmethod
+    def forward(self, model: nn.Module) -> Tensor: ...
+
+
+class Insertion(ModelEdit):
+    """An edit that puts layers of its own into the model, which a checkpoint can be rid of again."""
+
+    @classmethod
+    @abstractmethod
+    def fold(cls, model: nn.Module) -> None:
+        """Take the layers out again, in place, and into the weights, such that the model computes what it did with them.
+
+        Raises:
+            ValueError: if no weights could compute the same.
+        """
+
+
+class FittedProbe(NamedTuple):
+    """What a probe learned: a head, and what it chose on the validation split.
+
+    Shape:
+        head: embeddings (B, D) → logits (B, K).
+    """
+
+    head: nn.Module
+    chosen: dict[str, float]
+
+
+class Probe(Part, ABC):
+    """Learns a head on fixed embeddings; where it is given several values of a hyper-parameter, the validation split chooses."""
+
+    @abstractmethod
+    def fit(self, train: Embedded, val: Embedded | None, num_classes: int) -> FittedProbe:
+        """Fit on `train`; `val` may be missing where there is nothing to choose."""
 
 
 HeadFactory = Callable[[int, int], nn.Module]  # (in_features, num_classes) -> (B, D) to (B, K)

@@ -62,8 +62,13 @@ def sentence(error: BaseException) -> str:
     return message
 
 
-def explain_parse_error(message: str) -> str:
-    """Take the innermost complaint out of jsonargparse's tree of them, and name the nearest key or class where one is misspelt."""
+def explain_parse_error(message: str, command: str = "fit") -> str:
+    """Take the innermost complaint out of jsonargparse's tree of them, and name the nearest key or class where one is misspelt.
+
+    Args:
+        message: jsonargparse's.
+        command: whose `--help` lists the keys.
+    """
     owners = re.findall(r"class_path '([\w.]+)'", message)
     if match := re.search(r"arguments are required: (.+)", message):
         return _required(match[1], owners)
@@ -77,7 +82,7 @@ def explain_parse_error(message: str) -> str:
     if match := re.search(r"but (\S+) is abstract", message):
         return _class_first(match[1].rpartition(".")[2], "KEY")
     if match := re.search(r"[Kk]ey ['\"]([\w.]+)['\"] is not expected|[Uu]nrecognized arguments: .+", message):
-        return f"{match[0]}; `lightning-transfer fit --help` lists all keys"
+        return f"{match[0]}; `lightning-transfer {command} --help` lists all keys"
     lines = [line.strip(" -") for line in message.splitlines()]
     wanted = list(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
     return "\n  ".join(wanted) or _wrong_value(message)
@@ -86,6 +91,8 @@ def explain_parse_error(message: str) -> str:
 def _required(keys: str, owners: list[str]) -> str:
     if owners:
         return f"{owners[-1].rpartition('.')[2]} needs {keys}"
+    if "." not in keys:  # of a command that is a function
+        return f"{', '.join(f'--{key}' for key in keys.split(', '))} must be given"
     command = keys.partition(".")[0]
     missing = keys.replace(f"{command}.", "--")
     if command == "fit":

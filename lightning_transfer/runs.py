@@ -30,3 +30,21 @@ def run_folder(command: str, ckpt_path: str | None, name: str) -> Path:
         folder = parent / f"{prefix}{stamp}-{number}"
     os.environ[_VARIABLE] = str(folder)
     return folder
+
+
+def output_path(command: str, ckpt_path: str, out: str | None) -> Path:
+    """Choose where a command writes the checkpoint that it makes of others.
+
+    Args:
+        command: its name, and the file's if none is given.
+        ckpt_path: checkpoint beside which a folder is made if no path is given.
+        out: the path as typed, if any.
+
+    Raises:
+        ValueError: for a path that does not end in `.ckpt`.
+    """
+    if out is None:
+        return run_folder(command, ckpt_path, "") / f"{command}.ckpt"
+    if Path(out).suffix != ".ckpt":
+        raise ValueError(f"out={out!r} must end in .ckpt; what belongs to it is written beside it under the same name")
+    return Path(out)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_transfer.backbones.base import Backbone
-from lightning_transfer.backbones.weights import load_weights
+from lightning_transfer.backbones.weights import load_weights, offline_if_unreachable
 from lightning_transfer.checkpoint import expects_checkpoint
 from lightning_transfer.contracts import Features
 
@@ -16,7 +16,9 @@ class TimmBackbone(Backbone):
     """A timm model without its classifier.
 
     Args:
-        name: timm's name, `resnet18` or `vit_small_patch16_224.dino` for example.
+        name: timm's name, `resnet18` or `vit_small_patch16_224.dino` for example; or where a model lies in timm's layout:
+            `hf-hub:USER/NAME` on the Hugging Face hub, `local-dir:FOLDER` on this machine. A checkpoint names the architecture
+            in its stead, and so needs neither.
         pretrained: where the weights come from: `true` the hub, through timm; `packaged` an installed Python package that brings
             them; a path to a `.safetensors` or `.pth` file; `false` random; `auto` the hub if it can be reached, otherwise random
             with a warning.
@@ -27,14 +29,17 @@ class TimmBackbone(Backbone):
 
     Raises:
         ValueError: for a name that timm does not know (the nearest are named), or weights that do not fit.
-        FileNotFoundError: for weights that cannot be had, with the ways to get them.
+        FileNotFoundError: for a model or weights that cannot be had, with the ways to get them.
     """
 
     def __init__(self, name: str, pretrained: bool | str = "auto", options: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self._take(_create(name, options or {}))
+        architecture, options = _find(name, options or {})
+        self._take(_create(architecture, options))
         if not expects_checkpoint():
-            load_weights(self.model, name, pretrained, options or {})
+            load_weights(self.model, name, pretrained, options)
+        if architecture != name:
+            self.init_args = {"name": architecture, "pretrained": pretrained, "options": options}
 
     @classmethod
     def of(cls, model: nn.Module) -> "TimmBackbone":
@@ -78,6 +83,28 @@ class TimmBackbone(Backbone):
                 raise ValueError(
                     f"{self.model.pretrained_cfg.get('architecture')} cannot take image_size={image_size}: {error}"
                 ) from error
+
+
+def _find(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Turn a folder's or repository's name into the architecture, and the options by which timm builds it without either."""
+    from timm.models import resolve_model_input_args
+
+    if ":" not in name:
+        return name, options
+    try:
+        with offline_if_unreachable():
+            found = resolve_model_input_args(name)
+    except (
+        Exception
+    ) as error:  # of the name, the folder, the hub and its transport, or a configuration that is not timm's
+        raise FileNotFoundError(
+            f"backbone={name!r} cannot be had: {(str(error) or repr(error)).splitlines()[0]} (hf-hub:USER/NAME is a model of "
+            "timm on the Hugging Face hub, local-dir:FOLDER a folder with config.json and model.safetensors)"
+        ) from error
+    architecture, config = found["model_name"], found["pretrained_cfg"]
+    built = {k: v for k, v in found.get("pretrained_model_args", {}).items() if k != "num_classes"}
+    statistics = {"mean": list(config["mean"]), "std": list(config["std"])}
+    return architecture, {**built, "pretrained_cfg_overlay": statistics, **options}
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:

@@ -26,7 +26,7 @@ def load_weights(model: nn.Module, name: str, pretrained: bool | str, options: d
 
     Args:
         model: the model.
-        name: its name in timm, with or without the tag after the dot.
+        name: its name in timm, with or without the tag after the dot; or where it is, as for `TimmBackbone`.
         pretrained: as for `TimmBackbone`.
         options: those that the model was built with.
     """
@@ -35,7 +35,8 @@ def load_weights(model: nn.Module, name: str, pretrained: bool | str, options: d
     if pretrained == "packaged":
         _load_packaged(model, name.split(".")[0])
     elif pretrained is True or pretrained == "auto":
-        _load_from_hub(model, name, options, required=pretrained is True)
+        # who names a folder or a repository wants what is there
+        _load_from_hub(model, name, options, required=pretrained is True or ":" in name)
     else:
         _load_file(model, Path(pretrained))
 
@@ -44,7 +45,7 @@ def _load_from_hub(model: nn.Module, name: str, options: dict[str, Any], require
     import timm
 
     try:
-        with _offline_if_unreachable():
+        with offline_if_unreachable():
             model.load_state_dict(timm.create_model(name, pretrained=True, num_classes=0, **options).state_dict())
         return
     except (
@@ -62,7 +63,7 @@ def _load_from_hub(model: nn.Module, name: str, options: dict[str, Any], require
 
 
 @contextmanager
-def _offline_if_unreachable() -> Iterator[None]:
+def offline_if_unreachable() -> Iterator[None]:
     """Look into the hub's cache alone where its name does not resolve: its own retries take most of a minute."""
     from urllib.parse import urlparse
     from urllib.request import getproxies

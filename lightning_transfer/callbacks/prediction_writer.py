@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
 from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.files import whole
 from lightning_transfer.parts import Part
 
 Row = dict[str, Any]
@@ -77,10 +78,8 @@ class PredictionWriter(Part, Callback):
         if self.path is None or not trainer.is_global_zero:
             return
         path = Path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")  # renamed once whole: nobody meets half a file
-        _WRITERS[path.suffix](rows, partial)
-        partial.replace(path)
+        with whole(path) as partial:
+            _WRITERS[path.suffix](rows, partial)
 
     def _gather(self, trainer: Trainer) -> list[Row]:
         """All ranks' rows in the data's order: the sampler deals samples out in turn, so the ranks' rows are taken in turn."""

@@ -1,3 +1,10 @@
 """Commands beside Lightning's four: functions named like their file, whose arguments are the command line's, with one line each."""
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "probe": "fit linear and nearest-neighbour probes on the features of a frozen backbone",
+    "wise_ft": "measure the models between a source and a fine-tuned one, and keep the best (WiSE-FT)",
+    "soup": "average checkpoints of one architecture, all of them or those that help (model soup)",
+    "merge": "fold a LoRA into the weights: writes an ordinary checkpoint",
+    "export": "write a checkpoint as ONNX, torch.export or timm folder, checked against it on images",
+    "push": "put a checkpoint on the Hugging Face hub, in timm's layout",
+}

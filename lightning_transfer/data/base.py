@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
-from lightning_transfer.checkpoint import save_init_args
+from lightning_transfer.checkpoint import check_hyperparameters, import_class, read_checkpoint, save_init_args
 from lightning_transfer.contracts import ImageBatch, TransformFactory
 from lightning_transfer.data.datasets import ImageDataset, SkipLog, collate
 from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
@@ -101,6 +101,33 @@ class ImageData(Part, LightningDataModule, ABC):
         self._reported = 0
         self._announced = False
         self._first_epoch = 0
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps its own in a descriptor
+        cls, checkpoint_path: str | Path, **kwargs: Any
+    ) -> "ImageData":
+        """Rebuild the datamodule that a checkpoint was trained on, of whatever class it is.
+
+        Args:
+            checkpoint_path: file written by `fit`.
+            kwargs: arguments that replace those in the checkpoint.
+
+        Raises:
+            FileNotFoundError, ValueError: for a file that is no checkpoint, or one that was not trained on images.
+        """
+        hparams = read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
+        check_hyperparameters(hparams, kwargs)
+        concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else None
+        if concrete is None or not issubclass(concrete, cls):
+            raise ValueError(
+                f"ckpt_path={str(checkpoint_path)!r} was not trained on a datamodule of images, and does not say how they are "
+                "prepared; say it: --data FolderData --data.root FOLDER --data.image_size 224"
+            )
+        data: ImageData = super(ImageData, concrete).load_from_checkpoint(
+            checkpoint_path, map_location="cpu", weights_only=True, **kwargs
+        )
+        data._first_epoch = 0  # that of the checkpoint is for a training that goes on
+        return data
 
     @property
     @abstractmethod
@@ -234,6 +261,13 @@ class ImageData(Part, LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[Any]:
         name = "predict" if "predict" in self._sets else "test"
         return self._loader(self._sets[name], batch_size=self.batch_size)
+
+    def ordered_dataloader(self, source: ImageSource) -> DataLoader[Any]:
+        """Images of any source in their order, behind the evaluation transform."""
+        if self.on_error == "skip" and self._log is None:
+            self._log = self._open_log()
+        data = ImageDataset(source, self.eval_transform(self.image_size), log=self._log)
+        return self._loader(data, batch_size=self.batch_size)
 
     def _eval_loader(self, name: str) -> DataLoader[Any]:
         data = self._sets[name]

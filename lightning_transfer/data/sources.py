@@ -31,6 +31,11 @@ class ImageSource(ABC):
     def image(self, index: int) -> Tensor:
         """Return image `index` as uint8 (3, H, W)."""
 
+    def version(self, index: int) -> bytes:
+        """What changes when image `index` does: its pixels, or whatever tells sooner."""
+        image = self.image(index)
+        return repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes()
+
 
 class FileSource(ImageSource):
     """Image files.
@@ -50,6 +55,13 @@ class FileSource(ImageSource):
 
     def image(self, index: int) -> Tensor:
         return decode(self.names[index])
+
+    def version(self, index: int) -> bytes:
+        try:
+            found = Path(self.names[index]).stat()
+        except FileNotFoundError:  # whoever reads the image says so
+            return b"missing"
+        return f"{found.st_size} {found.st_mtime_ns}".encode()
 
 
 class ArraySource(ImageSource):
@@ -111,6 +123,9 @@ class Subset(ImageSource):
     def image(self, index: int) -> Tensor:
         return self.source.image(self.indices[index])
 
+    def version(self, index: int) -> bytes:
+        return self.source.version(self.indices[index])
+
 
 class Joined(ImageSource):
     """Sources one after the other.
@@ -129,9 +144,17 @@ class Joined(ImageSource):
         source, i = self._where[index]
         return source.image(i)
 
+    def version(self, index: int) -> bytes:
+        source, i = self._where[index]
+        return source.version(i)
 
-def unlabelled(path: Path) -> FileSource:
+
+def unlabelled(path: Path, argument: str = "data.predict_path") -> FileSource:
     """Collect images without labels: all below a folder, or one file.
+
+    Args:
+        path: folder or file.
+        argument: what the user calls it, for errors.
 
     Raises:
         FileNotFoundError: if there is neither a folder nor a file.
@@ -140,8 +163,8 @@ def unlabelled(path: Path) -> FileSource:
     if path.is_file():
         return FileSource([path])
     if not path.is_dir():
-        raise FileNotFoundError(f"data.predict_path={str(path)!r} is neither a folder nor a file")
+        raise FileNotFoundError(f"{argument}={str(path)!r} is neither a folder nor a file")
     files = image_files(path)
     if not files:
-        raise ValueError(f"data.predict_path={str(path)!r} holds no images ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{argument}={str(path)!r} holds no images ({', '.join(SUFFIXES)})")
     return FileSource(files)

@@ -55,7 +55,8 @@ class EvalTransform(Part, nn.Module):
             raise ValueError(
                 f"crop={crop} is the share of the short side that is kept and lies in (0, 1]; 0.875 is common"
             )
-        self.steps = nn.Sequential(v2.Resize(round(size / crop), antialias=True), v2.CenterCrop(size))
+        self.size, self.crop, self.short_side = size, crop, round(size / crop)
+        self.steps = nn.Sequential(v2.Resize(self.short_side, antialias=True), v2.CenterCrop(size))
 
     def forward(self, image: Tensor) -> Tensor:
         result: Tensor = self.steps(image)

@@ -2,11 +2,15 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelSummary
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -19,8 +23,8 @@ from lightning_transfer.checkpoint import (
 )
 from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
-from lightning_transfer.optim import Optim
-from lightning_transfer.parts import Part
+from lightning_transfer.optim import Optim, group_table
+from lightning_transfer.parts import Part, describe
 from lightning_transfer.seeds import derived_seed, run_seed
 
 
@@ -75,6 +79,10 @@ class TransferModule(Part, LightningModule, ABC):
     def step(self, batch: ImageBatch) -> StepOutput:
         """Compute the loss of a batch, its terms, and what the metrics compare."""
 
+    def regularise(self, output: StepOutput) -> StepOutput:  # most modules train by what they are measured by
+        """Add to the loss of a training step what validation and test leave out, and to its terms."""
+        return output
+
     def forward(self, image: Tensor) -> Prediction:
         prediction: Prediction = self.model(image.contiguous(memory_format=self.memory_format))
         return prediction
@@ -99,7 +107,7 @@ class TransferModule(Part, LightningModule, ABC):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:
             self._check(batch)
-        output = self.step(batch)
+        output = self.regularise(self.step(batch))
         size = len(batch.image)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector; 0: never
         if every and (self.trainer.global_step + 1) % every == 0:  # Lightning drops the others, which are not free
@@ -135,8 +143,23 @@ class TransferModule(Part, LightningModule, ABC):
         # Lightning would keep the gradients until the next backward: beside the activations of a whole forward pass
         optimizer.zero_grad()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # a backbone named by a folder or the hub knows its architecture by now: with that neither is needed for loading
+        arguments = checkpoint.get("hyper_parameters", {})
+        if ":" in _backbone_name(arguments.get("backbone")):
+            arguments["backbone"] = describe(self.model.backbone, "backbone")
+
     def configure_optimizers(self) -> Any:
         return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
+
+    def on_fit_start(self) -> None:
+        table = group_table(self.model, self.trainer.optimizers[0])
+        if any(isinstance(callback, ModelSummary) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+            rank_zero_only(Console().print)(table)
+        counts = {"parameters": sum(p.numel() for p in self.model.parameters())}
+        counts["trained_parameters"] = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        for logger in self.loggers:
+            logger.log_hyperparams(counts)
 
     def _check(self, batch: ImageBatch) -> None:
         """Say in a sentence what torch would say from deep inside: wrong range, wrong class count, wrong image size."""
@@ -192,3 +215,10 @@ class TransferModule(Part, LightningModule, ABC):
             return super(TransferModule, concrete).load_from_checkpoint(  # type: ignore[misc]
                 checkpoint_path, map_location=map_location, strict=strict, weights_only=True, **kwargs
             )
+
+
+def _backbone_name(backbone: Any) -> str:
+    """The name within a backbone's description, which may be the name itself."""
+    if isinstance(backbone, Mapping):
+        backbone = (backbone.get("init_args") or {}).get("name")
+    return backbone if isinstance(backbone, str) else ""

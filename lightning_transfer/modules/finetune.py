@@ -9,7 +9,7 @@ from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from lightning_transfer.backbones import as_backbone
-from lightning_transfer.contracts import HeadFactory, ImageBatch, ModelEdit, StepOutput
+from lightning_transfer.contracts import HeadFactory, ImageBatch, ModelEdit, Penalty, StepOutput
 from lightning_transfer.heads import LinearHead
 from lightning_transfer.losses.supervised import BinaryCrossEntropy, CrossEntropy, SupervisedLoss
 from lightning_transfer.metrics import classification_metrics
@@ -30,6 +30,7 @@ class FinetuneModule(TransferModule):
         loss: cross-entropy, or sigmoid cross-entropy for several labels an image, if not given.
         class_weights: `none`; `balanced` by the training data's counts; or a weight for each class name (1 where unnamed).
         edits: applied to the model in turn, before training.
+        penalties: added to the loss in training alone, each logged as `train/` and its class in small letters.
         multi_label: whether an image can have several labels.
         class_names: K names.
         image_size: side of the images in pixels; transformers adapt their position embeddings to it.
@@ -55,6 +56,7 @@ class FinetuneModule(TransferModule):
         loss: SupervisedLoss | None = None,
         class_weights: Literal["none", "balanced"] | dict[str, float] = "none",
         edits: list[ModelEdit] | None = None,
+        penalties: list[Penalty] | None = None,
         multi_label: bool = False,
         class_names: list[str] | None = None,
         image_size: int | None = None,
@@ -80,6 +82,9 @@ class FinetuneModule(TransferModule):
             self.loss.set_class_weight(_weights_by_name(class_weights, class_names))
         for edit in edits or ():
             edit(self.model)
+        self.penalties = _distinct(penalties or [])
+        for penalty in penalties or ():
+            penalty.remember(self.model)
         self.train(self.training)
 
     def setup(self, stage: str) -> None:
@@ -96,6 +101,21 @@ class FinetuneModule(TransferModule):
     def step(self, batch: ImageBatch) -> StepOutput:
         logits = self(batch.image).logits
         return StepOutput(self.loss(logits, batch.target), {}, logits, batch.target)
+
+    def regularise(self, output: StepOutput) -> StepOutput:
+        terms = {_term(penalty): penalty(self.model) for penalty in self.penalties}
+        return output._replace(loss=sum(terms.values(), output.loss), terms=output.terms | terms)
+
+
+def _distinct(penalties: list[Penalty]) -> nn.ModuleList:
+    names = [_term(penalty) for penalty in penalties]
+    if len(set(names)) < len(names):
+        raise ValueError(f"penalties={names} name one class twice; give each once, the log could not tell them apart")
+    return nn.ModuleList(penalties)
+
+
+def _term(penalty: nn.Module) -> str:
+    return type(penalty).__name__.lower()
 
 
 def _recipe() -> Optim:

@@ -4,7 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
+from rich.table import Table
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_transfer.parts import Part
 
@@ -96,6 +99,24 @@ class ParamGroups(Part):
                 )
             found |= dict.fromkeys(matches, (pattern, factor))
         return found
+
+
+def group_table(model: nn.Module, optimizer: Optimizer) -> Table:
+    """Groups with number of parameters, peak rate, weight decay and whether they train; what is in no group is frozen."""
+    table = Table(title="parameter groups")
+    for heading in ("group", "parameters", "rate", "decay", "trains"):
+        table.add_column(heading, justify="left" if heading == "group" else "right")
+    grouped = 0
+    for group in optimizer.param_groups:
+        count = sum(p.numel() for p in group["params"])
+        grouped += count
+        rate = float(group.get("initial_lr", group["lr"]))  # a warm-up has lowered the other one
+        row = (str(group["name"]), f"{count:,}", f"{rate:.3g}", f"{group.get('weight_decay', 0.0):.3g}", "yes")
+        table.add_row(*map(escape, row))
+    if frozen := sum(p.numel() for p in model.parameters()) - grouped:
+        table.add_row("frozen", f"{frozen:,}", "", "", "no")
+    table.caption = f"{grouped:,} of {grouped + frozen:,} parameters ({grouped / (grouped + frozen):.2%}) are trained"
+    return table
 
 
 def layer_numbers(model: nn.Module, coarse: bool) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Every experiment that ships runs `fit` and `test` through the real entry point."""
+"""Every experiment that ships runs `fit` and `test`, or its command, through the real entry point."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lightning_transfer.__main__ import main
+from lightning_transfer.commands import COMMANDS
 from lightning_transfer.configs_path import PACKAGED
 
 EXPERIMENTS = sorted(
@@ -26,23 +27,27 @@ def make_inputs():
     Path("labels.csv").write_text("\n".join(rows))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+SMALL = ["--data.image_size=32", "--data.num_workers=0"]
+
+
+def command(name):
+    """The folder is named like the command, where it is not a method that `fit` trains."""
+    return name.partition("/")[0]
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
+def test_runs_its_command(name):
+    make_inputs()
+    main([command(name), "--config", name, *SMALL])
+    assert list(Path("runs").rglob(f"{command(name)}*"))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])
 def test_fits_and_tests(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
     make_inputs()
-    main(
-        [
-            "fit",
-            "--config",
-            name,
-            "--config",
-            "smoke",
-            "--data.image_size=32",
-            "--data.num_workers=0",
-            "--data.batch_size=4",
-        ]
-    )
+    main(["fit", "--config", name, "--config", "smoke", *SMALL, "--data.batch_size=4"])
     (ckpt,) = Path("runs").rglob("best.ckpt")
     main(["test", f"--ckpt_path={ckpt}", "--trainer.limit_test_batches=2"])
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lightning_transfer import FinetuneModule, TimmBackbone
 from lightning_transfer.data import DigitsData, FakeData, FolderData, ImageData
 from lightning_transfer.data.sources import ArraySource
 
@@ -156,3 +157,16 @@ def test_workers_follow_the_cache():
     assert 1 <= FakeData().num_workers <= 8
     with pytest.raises(ValueError, match="num_workers=-1"):
         FakeData(num_workers=-1)
+
+
+def test_comes_back_from_a_checkpoint_for_a_new_run(trainer):
+    run = trainer(max_epochs=2, limit_train_batches=1)
+    run.fit(FinetuneModule(TimmBackbone("test_resnet", pretrained=False), 5), FakeData(5, image_size=32, num_workers=0))
+    run.save_checkpoint("x.ckpt")
+    data = ImageData.load_from_checkpoint("x.ckpt", batch_size=7)
+    assert (type(data), data.num_classes, data.batch_size) == (FakeData, 5, 7)
+    data.setup("fit")
+    first, second = ([batch.name for batch in data.train_dataloader()] for _ in range(2))
+    assert first == second
+    with pytest.raises(ValueError, match="was not trained on a datamodule of images"):
+        FolderData.load_from_checkpoint("x.ckpt")

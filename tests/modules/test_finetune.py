@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import pytest
@@ -102,6 +103,19 @@ def test_an_image_size_that_the_backbone_refuses_gets_a_sentence(trainer):
     batch = ImageBatch(torch.rand(2, 3, 65, 65), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="refuses images of 65x65 pixels.*image_size"):
         trainer(max_steps=1).fit(FinetuneModule(backbone("test_vit"), 4), DataLoader([batch], batch_size=None))
+
+
+def test_says_and_logs_how_much_trains(trainer, tmp_path, capsys):
+    module = FinetuneModule(backbone(), 4, edits=[FreezeBackbone()], image_size=32)
+    logger = CSVLogger(tmp_path, name="", version="")
+    trainer(max_steps=1, logger=logger, enable_model_summary=True).fit(module, FakeData(image_size=32))
+    total, head = sum(p.numel() for p in module.parameters()), 4 * module.model.backbone.num_features + 4
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{head:,} of {total:,} parameters ({100 * head / total:.2f}%) are trained" in said
+    assert re.search(rf"head/no_decay │ 4 │ 0\.003 │ 0 │ yes .*frozen │ {total - head:,} │ │ │ no", said)
+    logged = (tmp_path / "hparams.yaml").read_text()
+    assert f"trained_parameters: {head}\n" in logged
+    assert f"\nparameters: {total}\n" in logged
 
 
 def test_balanced_weights_come_from_the_training_labels(trainer):

@@ -1,0 +1,44 @@
+"""From an adapted model to an ordinary one."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+
+from lightning_transfer.checkpoint import import_class, read_checkpoint
+from lightning_transfer.contracts import Insertion
+from lightning_transfer.files import whole
+from lightning_transfer.modules import TransferModule
+
+_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops", "callbacks")  # they belong to the parameters as they were
+
+
+def merge(ckpt_path: str, out: str) -> None:
+    """Fold the layers that edits inserted into the weights, and write a checkpoint without them.
+
+    It computes the same, loads without PEFT and can be trained further from a new start; its optimiser's state is not kept.
+
+    Args:
+        ckpt_path: checkpoint of a model with a LoRA.
+        out: checkpoint to write.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if there is nothing to fold, or it cannot be folded (Adapter).
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    module = TransferModule.load_from_checkpoint(ckpt_path, map_location="cpu")
+    hparams = dict(checkpoint["hyper_parameters"])
+    edits = hparams.get("edits") or []
+    classes = [import_class(edit["class_path"]) for edit in edits]
+    inserted = dict.fromkeys(cls for cls in classes if issubclass(cls, Insertion))
+    if not inserted:
+        named = ", ".join(cls.__name__ for cls in classes) or "none"
+        raise ValueError(f"ckpt_path={ckpt_path!r} holds nothing to merge: its edits ({named}) insert no layers")
+    for cls in inserted:
+        cls.fold(module.model)
+    hparams["edits"] = [edit for edit, cls in zip(edits, classes, strict=True) if cls not in inserted]
+    kept = {key: value for key, value in checkpoint.items() if key not in _OF_TRAINING}
+    with whole(Path(out)) as partial:
+        torch.save(kept | {"hyper_parameters": hparams, "state_dict": module.state_dict()}, partial)
+    rank_zero_info(f"merged; next: lightning-transfer test --ckpt_path {out}")

@@ -1,0 +1,41 @@
+"""What every format offers, and the way from a short name to a format."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.parts import Part
+
+Runner = Callable[[Tensor], Tensor]  # images, uint8 (B, 3, H, W) -> probabilities (B, K)
+ShortName = Literal["onnx", "torch", "timm"]
+
+
+class ExportFormat(Part, ABC):
+    """Writes a model for others to run.
+
+    Attributes:
+        suffix: how the file's name ends; empty for a folder.
+    """
+
+    suffix: str
+
+    @abstractmethod
+    def write(self, model: Deployed, path: Path) -> None:
+        """Write the model to a path where nothing is yet."""
+
+    @abstractmethod
+    def load(self, path: Path) -> Runner:
+        """Run what was written, as a user of the file would, without this package."""
+
+
+def as_format(format: ShortName | ExportFormat) -> ExportFormat:  # noqa: A002  # what everybody calls it
+    """Make a format, with its defaults, of its short name: that of the file it is written in."""
+    if isinstance(format, ExportFormat):
+        return format
+    made: ExportFormat = getattr(import_module(f"{__package__}.{format}"), f"{format.capitalize()}Export")()
+    return made

@@ -1,0 +1,112 @@
+"""A folder in timm's layout, which is also that of the Hugging Face hub."""
+
+import json
+import math
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import to_pil_image
+
+from lightning_transfer.backbones import TimmBackbone
+from lightning_transfer.data import EvalTransform
+from lightning_transfer.exports.base import ExportFormat, Runner
+from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.models import Classifier
+
+
+class TimmExport(ExportFormat):
+    """`model.safetensors` and `config.json`: `timm.create_model("local-dir:FOLDER", pretrained=True)` has the same logits.
+
+    The configuration names classes, normalisation, image size and crop, so that timm's own transform prepares images alike.
+
+    Raises:
+        ValueError: for anything but a timm backbone, as timm builds it, with a linear head.
+    """
+
+    suffix = ""
+
+    def write(self, model: Deployed, path: Path) -> None:
+        from timm.models import save_for_hf
+
+        backbone, head = _parts(model.model)
+        network: Any = deepcopy(backbone.model)
+        network.reset_classifier(len(model.class_names))
+        _fill(network.get_classifier(), head)
+        save_for_hf(
+            network,
+            str(path),
+            model_config={"label_names": model.class_names, "problem_type": _problem(model.multi_label)},
+            safe_serialization=True,
+            data_config={
+                "input_size": (3, model.prepare.size, model.prepare.size),
+                "mean": tuple(backbone.mean.flatten().tolist()),
+                "std": tuple(backbone.std.flatten().tolist()),
+                "interpolation": "bilinear",
+                "crop_pct": _crop(model.transform),
+                "crop_mode": "center",
+            },
+        )
+
+    def load(self, path: Path) -> Runner:
+        import timm
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
+
+        try:
+            network = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
+        except RuntimeError as error:  # torch's list of tensors that are missing or too many
+            raise ValueError(
+                "format=timm: the backbone is no longer as timm builds it, since edits have changed its layers; "
+                "format=onnx or torch can write it"
+            ) from error
+        transform = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
+        several = json.loads((path / "config.json").read_text())["problem_type"] == _problem(True)
+
+        def run(image: Tensor) -> Tensor:
+            logits: Tensor = network(torch.stack([transform(to_pil_image(one)) for one in image]))
+            return logits.sigmoid() if several else logits.softmax(dim=-1)
+
+        return run
+
+
+def _parts(model: nn.Module) -> tuple[TimmBackbone, nn.Linear]:
+    if not isinstance(model, Classifier) or not isinstance(model.backbone, TimmBackbone):
+        found = type(getattr(model, "backbone", model)).__name__
+        raise ValueError(
+            f"format=timm writes a timm backbone with a head, not {found}; format=onnx or torch can write it"
+        )
+    if not isinstance(model.head, nn.Linear):
+        raise ValueError(
+            f"format=timm needs head=LinearHead, which is what timm's models end in, not {type(model.head).__name__}; "
+            "format=onnx or torch can write it"
+        )
+    return model.backbone, model.head
+
+
+@torch.no_grad()
+def _fill(classifier: Any, head: nn.Linear) -> None:
+    """Give timm's classifier the head's weights; models with two average their logits, so each gets all."""
+    for layer in classifier if isinstance(classifier, tuple) else (classifier,):
+        if not isinstance(layer, nn.Linear | nn.Conv2d) or (layer.bias is None and head.bias is not None):
+            raise ValueError(
+                f"format=timm cannot put a linear head into a classifier of kind {type(layer).__name__}; "
+                "format=onnx or torch can write it"
+            )
+        layer.weight.copy_(head.weight.view_as(layer.weight))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.zeros_like(layer.bias) if head.bias is None else head.bias)
+
+
+def _crop(transform: EvalTransform) -> float:
+    """The share that timm, which rounds down, resizes to the same length as we, who round."""
+    exact = transform.size / transform.short_side
+    shares = (transform.crop, exact, transform.size / (transform.short_side + 0.5))
+    return next(share for share in shares if math.floor(transform.size / share) == transform.short_side)
+
+
+def _problem(multi_label: bool) -> str:
+    """How Hugging Face's configurations call it."""
+    return "multi_label_classification" if multi_label else "single_label_classification"

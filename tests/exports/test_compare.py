@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from lightning_transfer.exports import compare
+
+
+def test_finds_the_largest_difference_and_the_classes_that_agree(deployed, images):
+    model = deployed()
+    expected = torch.stack([model.reference(image) for image in images])
+
+    def run(image):
+        probability = model(image)
+        return probability.roll(1, dims=1) if image.shape[-1] == 201 else probability
+
+    found = compare(model, run, images)
+    assert found.images == 6
+    assert found.agreeing == 5
+    assert found.difference == pytest.approx((expected[4].roll(1) - expected[4]).abs().max().item(), rel=1e-4)
+    assert found.spread == pytest.approx((expected.max(0).values - expected.min(0).values).max().item())
+    with pytest.raises(ValueError, match=r"on 6 images .* the class is the same for 5, more than tolerance=0\.02"):
+        found.check(0.02)
+    compare(model, model, images).check(0.02)
+
+
+def test_several_labels_agree_if_all_of_them_do(deployed, images):
+    model = deployed(multi_label=True)
+
+    def one_label_turned(image):
+        probability = model(image)
+        probability[:, 1] = 1 - probability[:, 1]
+        return probability
+
+    assert compare(model, model, images).agreeing == 6
+    assert compare(model, one_label_turned, images).agreeing == 0
+
+
+def test_nan_is_refused(deployed, images):
+    model = deployed()
+    with pytest.raises(ValueError, match="nan"):
+        compare(model, lambda image: model(image) * float("nan"), images).check(0.5)
+
+
+def test_images_that_are_all_alike_say_nothing(deployed, images):
+    model = deployed()
+    with pytest.raises(ValueError, match="each of the 2 images the same probabilities"):
+        compare(model, model, [images[0], images[0]]).check(0.02)
