@@ -1,6 +1,6 @@
-"""A configuration's test metrics over several seeds: mean and standard deviation, the figures in the configurations' headers.
+"""Test metrics of configurations over several seeds: mean and standard deviation, the figures in the configurations' headers.
 
-usage: python scripts/bench/seeds.py finetune/stamps [--seeds 3] [--out runs/seeds] [--KEY VALUE ...]
+usage: python scripts/bench/seeds.py finetune/stamps [finetune/emoji ...] [--seeds 3] [--out runs/seeds] [--KEY VALUE ...]
 A seed drives training, splits and the choice of few labels. Tested is best.ckpt, as after `fit`; KEYs are those of `fit`.
 Prints a table and, as its last line, one JSON object.
 """
@@ -41,26 +41,31 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def main() -> None:
-    """Run all seeds and print the table."""
-    arguments = parser(__doc__)
-    arguments.add_argument("config")
-    arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--out", type=Path, default=Path("runs/seeds"))
-    args, extra = arguments.parse_known_args()
-    silence()
+def measure(config: str, seeds: int, out: Path, extra: Sequence[str]) -> dict[str, object]:
+    """Train and test one configuration with all seeds, print its metrics, and return them."""
     results, times = [], []
-    for seed in range(args.seeds):
-        result, seconds = train_and_test(args.config, args.out / args.config / str(seed), seed, extra)
-        print(f"  seed {seed}: test/accuracy {result['test/accuracy']:.4f} in {seconds:.0f} s", flush=True)
+    for seed in range(seeds):
+        result, seconds = train_and_test(config, out / config / str(seed), seed, extra)
+        print(f"  {config}, seed {seed}: test/accuracy {result['test/accuracy']:.4f} in {seconds:.0f} s", flush=True)
         results.append(result)
         times.append(seconds)
     figures = {name: mean_and_deviation([result[name] for result in results]) for name in results[0]}
     for name, (mean, deviation) in figures.items():
         print(f"{name:<24} {mean:.4f} ± {deviation:.4f}")
     print(f"{'seconds of training':<24} {statistics.median(times):.0f} (median)")
-    rounded = {name: [round(value, 4) for value in pair] for name, pair in figures.items()}
-    report({"config": args.config, "seeds": args.seeds, "seconds": statistics.median(times), **rounded})
+    rounded: dict[str, object] = {name: [round(value, 4) for value in pair] for name, pair in figures.items()}
+    return {"seconds": round(statistics.median(times), 1), **rounded}
+
+
+def main() -> None:
+    """Measure one configuration after the other."""
+    arguments = parser(__doc__)
+    arguments.add_argument("configs", nargs="+")
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--out", type=Path, default=Path("runs/seeds"))
+    args, extra = arguments.parse_known_args()
+    silence()
+    report({"seeds": args.seeds, **{name: measure(name, args.seeds, args.out, extra) for name in args.configs}})
 
 
 if __name__ == "__main__":
