@@ -4,7 +4,7 @@ from lightning_transfer.edits.adapter import Adapter
 from lightning_transfer.edits.bitfit import BitFit
 from lightning_transfer.edits.freeze import FreezeBackbone
 from lightning_transfer.edits.lora import LoRA
-from lightning_transfer.edits.norms import TrainNorms
+from lightning_transfer.edits.norms import HoldStatistics, TrainNorms
 from lightning_transfer.edits.reinit import Reinit
 
-__all__ = ["Adapter", "BitFit", "FreezeBackbone", "LoRA", "Reinit", "TrainNorms"]
+__all__ = ["Adapter", "BitFit", "FreezeBackbone", "HoldStatistics", "LoRA", "Reinit", "TrainNorms"]

@@ -1,4 +1,4 @@
-"""Training nothing but normalisation layers."""
+"""Training nothing but normalisation layers, and training everything but their statistics."""
 
 from torch import nn
 
@@ -40,3 +40,25 @@ def _is_norm(module: nn.Module) -> bool:
     """Whether a module is called a norm, or its base class is, and has vectors as parameters: timm has two dozen of its own."""
     named = any("Norm" in cls.__name__ for cls in type(module).__mro__)
     return named and all(p.ndim == 1 for p in module.parameters(recurse=False))
+
+
+class HoldStatistics(ModelEdit):
+    """Train all parameters, while batch norms normalise by the statistics that they came with, in training as in evaluation.
+
+    A short training on few images moves running statistics neither far enough nor surely: what training saw then differs from what
+    evaluation sees.
+
+    Raises:
+        ValueError: for a backbone without running statistics.
+
+    Reference:
+        He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, appendix A (fixed batch norms in fine-tuning).
+    """
+
+    def __call__(self, model: nn.Module) -> None:
+        backbone = backbone_of(model, self)
+        if not any(hasattr(module, "running_var") for module in backbone.modules()):
+            raise ValueError(
+                "edits: HoldStatistics found no batch norm in the backbone; other norms keep no statistics"
+            )
+        hold_statistics(backbone)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from lightning_transfer import FinetuneModule
-from lightning_transfer.edits import TrainNorms
+from lightning_transfer.edits import HoldStatistics, TrainNorms
 
 HEAD = {"model.head.weight", "model.head.bias"}
 
@@ -62,3 +62,18 @@ def test_rms_norms_count_and_layers_called_after_their_norm_do_not():
     module = FinetuneModule(Own(), 4, edits=[TrainNorms()])
     backbone = module.model.backbone
     assert {n for n, p in backbone.named_parameters() if p.requires_grad} == {"module.layer.norm.weight"}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+def test_all_weights_train_while_statistics_are_held(name, adapted, trained, moved):
+    module, _ = adapted(name, HoldStatistics())
+    parameters = {n for n, _ in module.named_parameters()}
+    assert trained(module) == parameters
+    assert moved(module) == parameters  # and no running mean, variance or count of batches
+    image = torch.rand(4, 3, 32, 32)
+    assert torch.equal(module.train()(image).logits, module.eval()(image).logits)
+
+
+def test_says_that_there_are_no_statistics_to_hold(adapted):
+    with pytest.raises(ValueError, match="HoldStatistics found no batch norm"):
+        adapted("test_convnext", HoldStatistics())
