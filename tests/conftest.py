@@ -31,3 +31,19 @@ def trainer(tmp_path):
         return Trainer(default_root_dir=tmp_path, **{**quiet, "enable_checkpointing": False, **options})
 
     return make
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Runs a command that must end in a sentence and exit code 2, and returns what it said."""
+    from lightning_transfer.__main__ import main
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(list(arguments))
+        assert stop.value.code == 2
+        text = capsys.readouterr().err
+        assert "Traceback" not in text
+        return text
+
+    return run

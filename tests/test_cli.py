@@ -27,15 +27,6 @@ def ckpt():
     return path
 
 
-def complaint(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    assert stop.value.code == 2
-    text = capsys.readouterr().err
-    assert "Traceback" not in text
-    return text
-
-
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_answers_without_torch(argument):
     code = f"import sys; from lightning_transfer.__main__ import main; main(['{argument}']); sys.exit('torch' in sys.modules)"
@@ -127,28 +118,26 @@ def test_resumes_in_a_folder_of_its_own(ckpt):
         (["--model.head=CosineHead", "--model.head.scale=-1"], "scale=-1.0 must be positive"),
     ],
 )
-def test_complains_of_arguments(capsys, arguments, message):
-    assert f"error: {message}" in complaint(capsys, "fit", *SMALL, *arguments).replace("unrecognized arguments: ", "")
+def test_complains_of_arguments(complaint, arguments, message):
+    assert f"error: {message}" in complaint("fit", *SMALL, *arguments).replace("unrecognized arguments: ", "")
 
 
-def test_says_what_a_command_needs(capsys):
-    assert "fit needs --data, --model: name a configuration" in complaint(capsys, "fit")
-    assert "test needs --data, --model: name a checkpoint" in complaint(capsys, "test")
-    assert "put --data CLASS, or --config, in front" in complaint(
-        capsys, "fit", "--data.image_size=32", "--data=FakeData"
-    )
-    assert "put --model CLASS" in complaint(capsys, "fit", "--model.backbone=resnet18", "--model=FinetuneModule")
+def test_says_what_a_command_needs(complaint):
+    assert "fit needs --data, --model: name a configuration" in complaint("fit")
+    assert "test needs --data, --model: name a checkpoint" in complaint("test")
+    assert "put --data CLASS, or --config, in front" in complaint("fit", "--data.image_size=32", "--data=FakeData")
+    assert "put --model CLASS" in complaint("fit", "--model.backbone=resnet18", "--model=FinetuneModule")
 
 
-def test_complains_of_misspelt_keys_in_files(capsys):
+def test_complains_of_misspelt_keys_in_files(complaint):
     Path("bad.yaml").write_text("trainr: {max_epochs: 1}\n")
-    assert "trainr" in complaint(capsys, "fit", *SMALL, "--config=bad.yaml")
+    assert "trainr" in complaint("fit", *SMALL, "--config=bad.yaml")
 
 
-def test_complains_of_unknown_names(capsys):
-    assert "resnet18" in complaint(capsys, "fit", *SMALL, "--model.backbone.name=resnt18")
-    assert "finetune/digits" in complaint(capsys, "fit", "--config=finetune/digitz")
-    assert "is no file" in complaint(capsys, "test", "--ckpt_path=nope.ckpt")
+def test_complains_of_unknown_names(complaint):
+    assert "resnet18" in complaint("fit", *SMALL, "--model.backbone.name=resnt18")
+    assert "finetune/digits" in complaint("fit", "--config=finetune/digitz")
+    assert "is no file" in complaint("test", "--ckpt_path=nope.ckpt")
 
 
 def test_several_labels_an_image(capsys):
@@ -175,16 +164,16 @@ def test_several_labels_an_image(capsys):
     assert sum(right) >= 6
 
 
-def test_complains_of_other_classes_and_missing_folders(ckpt, capsys):
-    assert "knows 4 classes" in complaint(capsys, "test", f"--ckpt_path={ckpt}", "--data.num_classes=6")
-    assert "data.predict_path='nope'" in complaint(capsys, "predict", f"--ckpt_path={ckpt}", "--data.predict_path=nope")
+def test_complains_of_other_classes_and_missing_folders(ckpt, complaint):
+    assert "knows 4 classes" in complaint("test", f"--ckpt_path={ckpt}", "--data.num_classes=6")
+    assert "data.predict_path='nope'" in complaint("predict", f"--ckpt_path={ckpt}", "--data.predict_path=nope")
 
 
-def test_complains_of_unreadable_images_in_workers(capsys):
+def test_complains_of_unreadable_images_in_workers(complaint):
     for name in ("ant", "bee"):
         Path("x", name).mkdir(parents=True)
         for i in range(8):
             Path("x", name, f"{i}.png").write_text("broken")
-    text = complaint(capsys, "fit", *SMALL, "--data=FolderData", "--data.root=x", "--data.num_workers=1")
+    text = complaint("fit", *SMALL, "--data=FolderData", "--data.root=x", "--data.num_workers=1")
     assert "cannot be read as an image" in text
     assert "on_error=skip" in text

@@ -246,9 +246,8 @@ class ImageData(Part, LightningDataModule, ABC):
         processes = self.trainer.world_size if self.trainer else 1
         # a last batch of one image would break batch norm; a process's only batch is kept
         drop_last = len(data) > processes * self.batch_size
-        sampler: DistributedSampler[Any] = DistributedSampler(
-            data, num_replicas=1, rank=0
-        )  # Lightning puts in that of several processes
+        # of one process; Lightning puts in that of several
+        sampler: DistributedSampler[Any] = DistributedSampler(data, num_replicas=1, rank=0)
         first, self._first_epoch = self._first_epoch, 0
         return self._loader(data, batch_sampler=ShuffledBatches(sampler, self.batch_size, drop_last, first))
 

@@ -111,7 +111,7 @@ def group_table(model: nn.Module, optimizer: Optimizer) -> Table:
         count = sum(p.numel() for p in group["params"])
         grouped += count
         rate = float(group.get("initial_lr", group["lr"]))  # a warm-up has lowered the other one
-        row = (str(group["name"]), f"{count:,}", f"{rate:.3g}", f"{group.get('weight_decay', 0.0):.3g}", "yes")
+        row = (str(group.get("name", "")), f"{count:,}", f"{rate:.3g}", f"{group.get('weight_decay', 0.0):.3g}", "yes")
         table.add_row(*map(escape, row))
     if frozen := sum(p.numel() for p in model.parameters()) - grouped:
         table.add_row("frozen", f"{frozen:,}", "", "", "no")

@@ -28,18 +28,3 @@ def checkpoints(trainer, data):
         paths.append(f"{i}.ckpt")
         run.save_checkpoint(paths[-1])
     return paths
-
-
-@pytest.fixture
-def complaint(capsys):
-    from lightning_transfer.__main__ import main
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(list(arguments))
-        assert stop.value.code == 2
-        text = capsys.readouterr().err
-        assert "Traceback" not in text
-        return text
-
-    return run

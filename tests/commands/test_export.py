@@ -23,15 +23,6 @@ def ckpt(trainer, tmp_path):
     return str(tmp_path / "x.ckpt")
 
 
-def complaint(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    assert stop.value.code == 2
-    text = capsys.readouterr().err
-    assert "Traceback" not in text
-    return text
-
-
 @pytest.mark.parametrize(("name", "out"), [("onnx", "model.onnx"), ("torch", "model.pt2"), ("timm", "model")])
 def test_writes_a_checkpoint_and_says_how_far_it_agrees(ckpt, capsys, name, out):
     if name == "onnx":
@@ -64,42 +55,42 @@ def test_images_are_taken_evenly(ckpt, images_folder):
     assert [image.shape[-1] for image in images] == [40, 42, 44]
 
 
-def test_refuses_what_disagrees_and_leaves_nothing(ckpt, capsys, monkeypatch):
+def test_refuses_what_disagrees_and_leaves_nothing(ckpt, complaint, monkeypatch):
     monkeypatch.setattr("lightning_transfer.exports.torch.TorchExport.load", lambda *_: lambda image: torch.rand(1, 4))
-    text = complaint(capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2")
+    text = complaint("export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2")
     assert "more than tolerance=0.02" in text
     assert not [path for path in Path().iterdir() if "m.pt2" in path.name]
 
 
-def test_complains_in_sentences(ckpt, capsys, trainer):
+def test_complains_in_sentences(ckpt, complaint, trainer):
     assert "images='nope' is neither" in complaint(
-        capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--images=nope"
+        "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--images=nope"
     )
-    assert "must end in .pt2" in complaint(capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.onnx")
-    assert "is no file" in complaint(capsys, "export", "--ckpt_path=nope", "--format=torch", "--out=m.pt2")
+    assert "must end in .pt2" in complaint("export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.onnx")
+    assert "is no file" in complaint("export", "--ckpt_path=nope", "--format=torch", "--out=m.pt2")
     assert "num_images=0" in complaint(
-        capsys, "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--num_images=0"
+        "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--num_images=0"
     )
-    assert "'jpeg' names no class" in complaint(capsys, "export", f"--ckpt_path={ckpt}", "--format=jpeg", "--out=m.pt2")
+    assert "'jpeg' names no class" in complaint("export", f"--ckpt_path={ckpt}", "--format=jpeg", "--out=m.pt2")
 
 
-def test_complains_of_flags(capsys):
-    assert "error: --format, --out must be given" in complaint(capsys, "export", "--ckpt_path=x")
+def test_complains_of_flags(complaint):
+    assert "error: --format, --out must be given" in complaint("export", "--ckpt_path=x")
     assert "--imges=y; `lightning-transfer export --help` lists all keys" in complaint(
-        capsys, "export", "--ckpt_path=x", "--format=timm", "--out=m", "--imges=y"
+        "export", "--ckpt_path=x", "--format=timm", "--out=m", "--imges=y"
     )
     assert "OnnxExport has no argument 'dynamc'; did you mean 'dynamic_batch'?" in complaint(
-        capsys, "export", "--ckpt_path=x", "--format=OnnxExport", "--format.dynamc=false", "--out=m.onnx"
+        "export", "--ckpt_path=x", "--format=OnnxExport", "--format.dynamc=false", "--out=m.onnx"
     )
 
 
-def test_a_checkpoint_that_knows_no_data_asks_for_it(capsys, trainer):
+def test_a_checkpoint_that_knows_no_data_asks_for_it(complaint, trainer):
     batch = ImageBatch(torch.rand(8, 3, 32, 32), torch.arange(8) % 4)
     run = trainer(max_steps=1)
     run.fit(FinetuneModule(TimmBackbone("test_resnet", pretrained=False), 4), DataLoader([batch], batch_size=None))
     run.save_checkpoint("x.ckpt")
     words = ["export", "--ckpt_path=x.ckpt", "--format=timm", "--out=model"]
-    assert "does not say how they are prepared" in complaint(capsys, *words)
+    assert "does not say how they are prepared" in complaint(*words)
     main([*words, "--data=FakeData", "--data.image_size=32"])
     assert timm.create_model("local-dir:model", pretrained=True).num_classes == 4
 

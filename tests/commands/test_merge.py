@@ -20,13 +20,6 @@ def fitted(trainer, name, *edits):
     return module.eval()
 
 
-def complaint(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    assert stop.value.code == 2
-    return capsys.readouterr().err
-
-
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"])
 def test_the_merged_checkpoint_computes_the_same_without_peft(name, trainer, monkeypatch):
     module = fitted(trainer, name, LoRA(rank=2))
@@ -62,11 +55,11 @@ def test_a_checkpoint_may_be_replaced_by_its_merged_self(trainer):
     torch.testing.assert_close(merged(IMAGE).logits, module(IMAGE).logits, rtol=1e-5, atol=1e-5)
 
 
-def test_refuses_what_cannot_be_merged_and_writes_nothing(trainer, capsys):
+def test_refuses_what_cannot_be_merged_and_writes_nothing(trainer, complaint):
     fitted(trainer, "test_vit", LoRA(rank=2), Adapter(2))
-    assert "Adapter cannot be merged" in complaint(capsys, "merge", "--ckpt_path=adapted.ckpt", "--out=merged.ckpt")
+    assert "Adapter cannot be merged" in complaint("merge", "--ckpt_path=adapted.ckpt", "--out=merged.ckpt")
     fitted(trainer, "test_vit", BitFit())
-    text = complaint(capsys, "merge", "--ckpt_path=adapted.ckpt", "--out=merged.ckpt")
+    text = complaint("merge", "--ckpt_path=adapted.ckpt", "--out=merged.ckpt")
     assert "holds nothing to merge: its edits (BitFit) insert no layers" in text
-    assert "nope.ckpt" in complaint(capsys, "merge", "--ckpt_path=nope.ckpt", "--out=merged.ckpt")
+    assert "nope.ckpt" in complaint("merge", "--ckpt_path=nope.ckpt", "--out=merged.ckpt")
     assert not list(Path().rglob("*merged*"))

@@ -20,15 +20,6 @@ DATA = ["--data=FakeData", "--data.image_size=32", "--data.num_workers=0", "--da
 BACKBONE = ["--backbone=TimmBackbone", "--backbone.name=test_resnet", "--backbone.pretrained=false"]
 
 
-def complaint(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(["probe", *arguments])
-    assert stop.value.code == 2
-    text = capsys.readouterr().err
-    assert "Traceback" not in text
-    return text
-
-
 def test_probes_by_name_and_writes_what_it_shows(capsys):
     main(["probe", *BACKBONE, *DATA, "--probes=[LogisticProbe, SgdProbe, KnnProbe]"])
     (table,) = Path("runs/probe").glob("*/probe.csv")
@@ -80,30 +71,30 @@ def test_takes_backbone_and_data_out_of_a_checkpoint(ckpt, monkeypatch):
     assert {k: v for k, v in direct.items() if k != "seconds"} == {k: v for k, v in again[0].items() if k != "seconds"}
 
 
-def test_an_explicit_folder_of_features_is_used_or_refused(ckpt, capsys):
+def test_an_explicit_folder_of_features_is_used_or_refused(ckpt, complaint):
     arguments = ["--ckpt_path=x.ckpt", "--features=mine", "--probes=[KnnProbe]"]
     main(["probe", *arguments])
     assert sorted(path.name for path in Path("mine").iterdir()) == ["test", "train", "val"]
     assert not Path("runs/features").exists()
     main(["probe", *arguments])
-    text = complaint(capsys, *arguments, *DATA, "--data.image_size=40")
+    text = complaint("probe", *arguments, *DATA, "--data.image_size=40")
     assert "the features in mine/train are of other transform and images and image_size" in text
 
 
-def test_complaints(ckpt, capsys):
-    assert "needs either a backbone (--backbone" in complaint(capsys, *DATA)
-    assert "needs either a backbone (--backbone" in complaint(capsys, *DATA, *BACKBONE, "--ckpt_path=x.ckpt")
-    assert "probe needs data: --data" in complaint(capsys, *BACKBONE)
-    assert "nope.ckpt' is no file" in complaint(capsys, "--ckpt_path=nope.ckpt")
-    assert "device='tpu:9' is not there" in complaint(capsys, *BACKBONE, *DATA, "--device=tpu:9")
+def test_complaints(ckpt, complaint):
+    assert "needs either a backbone (--backbone" in complaint("probe", *DATA)
+    assert "needs either a backbone (--backbone" in complaint("probe", *DATA, *BACKBONE, "--ckpt_path=x.ckpt")
+    assert "probe needs data: --data" in complaint("probe", *BACKBONE)
+    assert "nope.ckpt' is no file" in complaint("probe", "--ckpt_path=nope.ckpt")
+    assert "device='tpu:9' is not there" in complaint("probe", *BACKBONE, *DATA, "--device=tpu:9")
     without_val = [*BACKBONE, *DATA, "--data.val_fraction=0"]
     assert (
         "no validation images to choose one of 7; set data.val_fraction above 0, or leave no choice: c=[0.1]"
-        in complaint(capsys, *without_val)
+        in complaint("probe", *without_val)
     )
     neither = [*without_val, "--data.test_fraction=0"]
-    assert "neither a val nor a test split" in complaint(capsys, *neither)
-    assert "resnet18" in complaint(capsys, *DATA, "--backbone=TimmBackbone", "--backbone.name=resnt18")
+    assert "neither a val nor a test split" in complaint("probe", *neither)
+    assert "resnet18" in complaint("probe", *DATA, "--backbone=TimmBackbone", "--backbone.name=resnt18")
     assert not Path("runs/probe").exists()
 
 
