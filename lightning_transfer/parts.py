@@ -72,13 +72,21 @@ def describe(value: Any, path: str = "value") -> Any:
         return {str(key): describe(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, type):
         return {"class_path": _import_path(value, path), "init_args": {}}
-    if isinstance(value, partial) and isinstance(value.func, type) and not value.args:
-        return {"class_path": _import_path(value.func, path), "init_args": describe(value.keywords, path)}
+    if isinstance(value, partial) and (made := _class_of(value)) is not None:
+        return {"class_path": _import_path(made, path), "init_args": describe(value.keywords, path)}
     if is_dataclass(value):
         return {field.name: describe(getattr(value, field.name), f"{path}.{field.name}") for field in fields(value)}
     if isinstance(value, Part):
         return {"class_path": _import_path(type(value), path), "init_args": describe(value.init_args, path)}
     raise UndescribableError(path, value)
+
+
+def _class_of(factory: "partial[Any]") -> type | None:
+    """The class that a partial makes instances of, by keywords alone; jsonargparse hands it to functions of its own that call it."""
+    *callers, made = factory.func, *factory.args
+    if isinstance(made, type) and all(getattr(caller, "__module__", "").startswith("jsonargparse") for caller in callers):
+        return made
+    return None
 
 
 def _import_path(cls: type, path: str) -> str:

@@ -16,9 +16,11 @@ from lightning_transfer.contracts import Embedded, Probe
 from lightning_transfer.data import ImageData
 from lightning_transfer.features import cached_features
 from lightning_transfer.files import whole, write_csv
+from lightning_transfer.heads import LinearHead
 from lightning_transfer.metrics import classification_metrics
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.probes import KnnProbe, LogisticProbe, RidgeProbe, SgdProbe
+from lightning_transfer.probes.classifier import save_classifier
 from lightning_transfer.runs import run_folder
 
 Row = dict[str, Any]
@@ -36,6 +38,8 @@ def probe(
     out: str | None = None,
 ) -> list[Row]:
     """Fit probes on features that a frozen backbone computes once; each split sees the evaluation transform.
+
+    The linear head that is best on validation is written as a checkpoint too, to test, to predict with, or to fine-tune from.
 
     Args:
         data: the datamodule; that of the checkpoint if not given.
@@ -67,10 +71,17 @@ def probe(
         raise ValueError(
             "the data has neither a val nor a test split to measure on; give one, or a test_fraction above 0"
         )
-    rows = [_measure(part, splits, data) for part in probes or (LogisticProbe(), SgdProbe(), KnnProbe(), RidgeProbe())]
+    parts = probes or (LogisticProbe(), SgdProbe(), KnnProbe(), RidgeProbe())
+    measured = [_measure(part, splits, data) for part in parts]
+    rows = [row for row, _ in measured]
     folder = Path(out) if out else run_folder("probe", ckpt_path, "probe")
     _write(folder, rows)
     Console().print(_table(rows, f"{ckpt_path or _name(frozen)} on {type(data).__name__}"))
+    linear = [(row, head) for row, head in measured if isinstance(head, LinearHead)]
+    if linear:
+        chosen, head = max(linear, key=lambda pair: _score(pair[0]))
+        save_classifier(frozen, head, data, folder / "probe.ckpt")
+        print(f"{chosen['probe']} is a checkpoint: lightning-transfer test --ckpt_path {folder / 'probe.ckpt'}")
     print(f"written to {folder / 'probe.csv'} and probe.json")
     return rows
 
@@ -115,7 +126,7 @@ def _embed(
     return splits
 
 
-def _measure(probe: Probe, splits: dict[str, Embedded], data: ImageData) -> Row:
+def _measure(probe: Probe, splits: dict[str, Embedded], data: ImageData) -> tuple[Row, nn.Module]:
     begin = time.perf_counter()
     fitted = probe.fit(splits["train"], splits.get("val"), data.num_classes)
     row: Row = {"probe": type(probe).__name__, "chosen": fitted.chosen, "seconds": time.perf_counter() - begin}
@@ -123,7 +134,11 @@ def _measure(probe: Probe, splits: dict[str, Embedded], data: ImageData) -> Row:
         if split in splits:
             figures = _figures(fitted.head, splits[split], data)
             row |= {f"{split}/{name}": value for name, value in figures.items()}
-    return row
+    return row, fitted.head
+
+
+def _score(row: Row) -> float:
+    return float(row.get("val/map", row.get("val/accuracy", 0.0)))
 
 
 def _figures(head: nn.Module, split: Embedded, data: ImageData) -> dict[str, float]:

@@ -6,5 +6,6 @@ from lightning_transfer.edits.freeze import FreezeBackbone
 from lightning_transfer.edits.lora import LoRA
 from lightning_transfer.edits.norms import HoldStatistics, TrainNorms
 from lightning_transfer.edits.reinit import Reinit
+from lightning_transfer.edits.start_from import StartFrom
 
-__all__ = ["Adapter", "BitFit", "FreezeBackbone", "HoldStatistics", "LoRA", "Reinit", "TrainNorms"]
+__all__ = ["Adapter", "BitFit", "FreezeBackbone", "HoldStatistics", "LoRA", "Reinit", "StartFrom", "TrainNorms"]

@@ -12,7 +12,7 @@ from lightning_transfer import FinetuneModule, TimmBackbone
 from lightning_transfer.__main__ import main
 from lightning_transfer.cli import run_command
 from lightning_transfer.commands.probe import probe
-from lightning_transfer.data import FakeData
+from lightning_transfer.data import FakeData, ImageData
 from lightning_transfer.features import cached_features
 from lightning_transfer.probes import KnnProbe, LogisticProbe
 
@@ -124,3 +124,17 @@ def test_a_checkpoint_without_backbone_is_refused(trainer, monkeypatch):
     )
     with pytest.raises(ValueError, match="holds a FinetuneModule, whose model has no backbone to probe"):
         probe(FakeData(image_size=32), ckpt_path="x.ckpt")
+
+
+def test_the_best_linear_head_is_a_checkpoint_of_the_same_accuracy(trainer):
+    rows = run_command(["probe", *BACKBONE, *DATA, "--out=here"])
+    best = max((row for row in rows if row["probe"] != "KnnProbe"), key=lambda row: row["val/accuracy"])
+    module = FinetuneModule.load_from_checkpoint("here/probe.ckpt")
+    (measured,) = trainer().test(module, ImageData.load_from_checkpoint("here/probe.ckpt"))
+    assert measured["test/accuracy"] == pytest.approx(best["test/accuracy"], abs=1e-6)
+    assert measured["test/ece"] == pytest.approx(best["test/ece"], abs=1e-4)
+
+
+def test_votes_of_neighbours_are_no_checkpoint():
+    run_command(["probe", *BACKBONE, *DATA, "--probes=[KnnProbe]", "--out=here"])
+    assert not Path("here/probe.ckpt").exists()
