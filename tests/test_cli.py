@@ -115,6 +115,14 @@ def test_resumes_in_a_folder_of_its_own(ckpt):
             "model.class_weights=x is of the wrong type; it takes Literal['none', 'balanced'] or dict",
         ),
         (["--data.train_transform.scale=3"], "data.train_transform.scale=3 is of the wrong type; it takes tuple"),
+        (["--data.train_transform.magnitude=3"], "magnitude=3 is the strength of auto=rand"),
+        (
+            ["--data.train_transform.auto=randaugment"],
+            "data.train_transform.auto=randaugment is of the wrong type; it takes Literal['none', 'rand', 'trivial', 'augmix']",
+        ),
+        (["--model.mixing=CutMixx"], "'CutMixx' names no class; did you mean 'CutMix'?"),
+        (["--model.mixing=Mixup", "--model.mixing.alpha=0"], "alpha=0.0 must be positive"),
+        (["--model.mixing=Mixup", "--model.loss=Focal"], "mixing=Mixup gives an image shares of several classes"),
         (["--model.head=CosineHead", "--model.head.scale=-1"], "scale=-1.0 must be positive"),
     ],
 )

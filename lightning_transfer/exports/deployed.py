@@ -8,7 +8,6 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer import __version__
-from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data import EvalTransform
 from lightning_transfer.modules import TransferModule
 
@@ -77,15 +76,17 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.model(to_dtype(self.prepare(image), torch.float32, scale=True)).logits.float()
-        return logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
+        return self._probability(logits)
 
     @torch.no_grad()
     def reference(self, image: Tensor) -> Tensor:
         """Probabilities (K,) of one image, uint8 (3, H, W), as `predict` finds them: what every export must equal."""
         prepared = to_dtype(self.transform(image), torch.float32, scale=True)
-        batch = ImageBatch(prepared.unsqueeze(0), torch.tensor([-1]))
-        probability: Tensor = self._module[0].predict_step(batch, 0)[0]
-        return probability[0]
+        logits = self._module[0](prepared.unsqueeze(0)).logits.float()  # one look: an export has no `test_views`
+        return self._probability(logits)[0]
+
+    def _probability(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
 
     def metadata(self) -> dict[str, Any]:
         """What a user of the file must know, as plain data."""

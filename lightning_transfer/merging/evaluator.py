@@ -1,6 +1,6 @@
 """Measuring merged weights on named sets, and writing them as a checkpoint like any other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +132,13 @@ class Evaluator:
             torch.manual_seed(0)
             self.data.prepare_data()
             self.data.setup("fit")
-            recompute_batch_norm(self.module, (batch.image.to(device) for batch in self.data.train_dataloader()))
+            recompute_batch_norm(self.module, self._training_images())
         self.module.cpu()
         return {name: tensor.clone() for name, tensor in _weights(self.module.state_dict()).items()}
+
+    def _training_images(self) -> Iterator[Tensor]:
+        for batch in self.data.train_dataloader():
+            yield self.module.augment(batch._replace(image=batch.image.to(self.module.device))).image
 
     def write(self, weights: Weights, path: Path) -> None:
         """Write weights as a checkpoint that `test`, `predict` and `load_from_checkpoint` take."""

@@ -79,6 +79,10 @@ class TransferModule(Part, LightningModule, ABC):
     def step(self, batch: ImageBatch) -> StepOutput:
         """Compute the loss of a batch, its terms, and what the metrics compare."""
 
+    def augment(self, batch: ImageBatch) -> ImageBatch:  # most modules train on what the data gives them
+        """Change a training batch as a whole, on its device; validation, test and prediction see batches as they come."""
+        return batch
+
     def regularise(self, output: StepOutput) -> StepOutput:  # most modules train by what they are measured by
         """Add to the loss of a training step what validation and test leave out, and to its terms."""
         return output
@@ -86,6 +90,11 @@ class TransferModule(Part, LightningModule, ABC):
     def forward(self, image: Tensor) -> Prediction:
         prediction: Prediction = self.model(image.contiguous(memory_format=self.memory_format))
         return prediction
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Scores (B, K) of images, as validation, test and prediction report them."""
+        logits: Tensor = self(image).logits
+        return logits
 
     def train(self, mode: bool = True) -> "TransferModule":
         super().train(mode)
@@ -107,7 +116,7 @@ class TransferModule(Part, LightningModule, ABC):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:
             self._check(batch)
-        output = self.regularise(self.step(batch))
+        output = self.regularise(self.step(self.augment(batch)))
         size = len(batch.image)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector; 0: never
         if every and (self.trainer.global_step + 1) % every == 0:  # Lightning drops the others, which are not free
@@ -134,7 +143,7 @@ class TransferModule(Part, LightningModule, ABC):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
         """Return the classes' probabilities (B, K) and the batch that they belong to, without its images."""
-        logits = self(batch.image).logits.float()
+        logits = self.logits(batch.image).float()
         probability = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
         return probability, batch._replace(image=batch.image.new_empty(0))
 

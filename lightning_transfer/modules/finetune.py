@@ -4,7 +4,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
@@ -13,9 +13,11 @@ from lightning_transfer.contracts import HeadFactory, ImageBatch, ModelEdit, Pen
 from lightning_transfer.heads import LinearHead
 from lightning_transfer.losses.supervised import BinaryCrossEntropy, CrossEntropy, SupervisedLoss
 from lightning_transfer.metrics import classification_metrics
+from lightning_transfer.mixing import Mixing
 from lightning_transfer.models import Classifier
 from lightning_transfer.modules.base import TransferModule
 from lightning_transfer.optim import Optim, ParamGroups
+from lightning_transfer.views import Views, all_views, mean_logits
 
 
 class FinetuneModule(TransferModule):
@@ -31,12 +33,18 @@ class FinetuneModule(TransferModule):
         class_weights: `none`; `balanced` by the training data's counts; or a weight for each class name (1 where unnamed).
         edits: applied to the model in turn, before training.
         penalties: added to the loss in training alone, each logged as `train/` and its class in small letters.
+        mixing: mixes the images of a batch in training, and their targets.
+        test_views: sets of views whose combinations' probabilities are averaged in test and prediction. Validation, which chooses among
+            checkpoints after every epoch, looks once; so does an export.
         multi_label: whether an image can have several labels.
         class_names: K names.
         image_size: side of the images in pixels; transformers adapt their position embeddings to it.
         metrics: the usual ones for classification if not given.
         channels_last: whether images and weights are laid out with channels last in memory.
         compile: whether the model is compiled by `torch.compile`.
+
+    Raises:
+        ValueError: for arguments that do not fit one another.
 
     Example:
         >>> from lightning_transfer import TimmBackbone
@@ -57,6 +65,8 @@ class FinetuneModule(TransferModule):
         class_weights: Literal["none", "balanced"] | dict[str, float] = "none",
         edits: list[ModelEdit] | None = None,
         penalties: list[Penalty] | None = None,
+        mixing: Mixing | None = None,
+        test_views: list[Views] | None = None,
         multi_label: bool = False,
         class_names: list[str] | None = None,
         image_size: int | None = None,
@@ -76,7 +86,14 @@ class FinetuneModule(TransferModule):
         )
         self.model = Classifier(as_backbone(backbone, image_size), head, num_classes)
         self.loss = loss or (BinaryCrossEntropy() if multi_label else CrossEntropy())
+        if mixing is not None and not self.loss.takes_soft_targets:
+            raise ValueError(
+                f"mixing={type(mixing).__name__} gives an image shares of several classes, but loss={type(self.loss).__name__} "
+                "takes one class an image; use CrossEntropy, or no mixing"
+            )
         self.loss.set_num_classes(num_classes)
+        self.mixing = mixing
+        self.test_views = test_views or []
         self.class_weights = class_weights
         if isinstance(class_weights, dict):
             self.loss.set_class_weight(_weights_by_name(class_weights, class_names))
@@ -98,8 +115,17 @@ class FinetuneModule(TransferModule):
             total = len(self.trainer.datamodule.train_set)  # type: ignore[attr-defined]
             self.loss.balance(counts, total)
 
+    def augment(self, batch: ImageBatch) -> ImageBatch:
+        return self.mixing(batch, self.num_classes) if self.mixing is not None else batch
+
+    def logits(self, image: Tensor) -> Tensor:
+        trainer = self._trainer
+        if not self.test_views or trainer is None or not (trainer.testing or trainer.predicting):
+            return super().logits(image)
+        return mean_logits([self(view).logits for view in all_views(image, self.test_views)], self.multi_label)
+
     def step(self, batch: ImageBatch) -> StepOutput:
-        logits = self(batch.image).logits
+        logits = self.logits(batch.image)
         return StepOutput(self.loss(logits, batch.target), {}, logits, batch.target)
 
     def regularise(self, output: StepOutput) -> StepOutput:
@@ -123,7 +149,7 @@ def _recipe() -> Optim:
     return Optim(partial(AdamW, lr=3e-4, weight_decay=0.05), groups=ParamGroups(head_multiplier=10))
 
 
-def _weights_by_name(weights: dict[str, float], class_names: list[str] | None) -> torch.Tensor:
+def _weights_by_name(weights: dict[str, float], class_names: list[str] | None) -> Tensor:
     unknown = sorted(set(weights) - set(class_names or ()))
     if class_names is None or unknown:
         raise ValueError(f"class_weights names {unknown}, but the classes are {(class_names or [])[:10]}")

@@ -17,6 +17,19 @@ def test_cross_entropy_equals_torch_with_weights_and_smoothing():
     torch.testing.assert_close(loss(logits, target), cross_entropy(logits, target, weight, label_smoothing=0.1))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_soft_targets_that_are_hard_count_like_class_numbers(smoothing):
+    loss, logits, target = made(CrossEntropy(smoothing)), torch.randn(6, 4), torch.randint(4, (6,))
+    loss.set_class_weight(torch.tensor([1.0, 2.0, 0.5, 3.0]))
+    torch.testing.assert_close(loss(logits, torch.eye(4)[target]), loss(logits, target))
+
+
+def test_the_loss_of_a_mixture_is_the_mixture_of_losses():
+    loss, logits, target = made(CrossEntropy()), torch.randn(6, 4), torch.randint(4, (6,))
+    soft = 0.3 * torch.eye(4)[target] + 0.7 * torch.eye(4)[target.roll(1)]
+    torch.testing.assert_close(loss(logits, soft), 0.3 * loss(logits, target) + 0.7 * loss(logits, target.roll(1)))
+
+
 def test_focal_without_focus_is_cross_entropy():
     logits, target = torch.randn(6, 4), torch.randint(4, (6,))
     torch.testing.assert_close(made(Focal(0))(logits, target), cross_entropy(logits, target))

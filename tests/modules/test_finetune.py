@@ -16,6 +16,7 @@ from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data import FakeData
 from lightning_transfer.edits import FreezeBackbone
 from lightning_transfer.heads import MLPHead
+from lightning_transfer.mixing import MixupOrCutMix
 from lightning_transfer.optim import ParamGroups
 
 # of five steps on noise with momentum-free SGD: a change here is a change of initialisation, schedule, groups or loss
@@ -185,16 +186,16 @@ def test_accumulated_gradients_equal_those_of_one_batch_and_do_not_stay(trainer)
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, workers):
-    """Bit for bit: weights, optimiser and schedule, with shuffling, augmentation and dropout, in new processes of workers."""
+@pytest.mark.parametrize(("workers", "mixing"), [(0, MixupOrCutMix()), (2, None)])
+def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, workers, mixing):
+    """Bit for bit: weights, optimiser and schedule, with shuffling, augmentation, mixing and dropout, in new processes of workers."""
 
     def run(name, stop=3, ckpt=None):
         seed_everything(5)
         monkeypatch.setenv("PL_GLOBAL_SEED", "5")
         options = {"drop_rate": 0.3, "drop_path_rate": 0.2}
         module = FinetuneModule(
-            TimmBackbone("test_vit", False, options), 4, Optim(partial(AdamW, lr=0.01)), image_size=32
+            TimmBackbone("test_vit", False, options), 4, Optim(partial(AdamW, lr=0.01)), image_size=32, mixing=mixing
         )
         saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)  # after validation, as the command line does
         run = trainer(max_epochs=3, callbacks=[StopAfter(stop), saved], enable_checkpointing=True)

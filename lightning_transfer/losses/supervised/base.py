@@ -1,6 +1,7 @@
 """Class weights, the one thing that all supervised losses share."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,13 @@ class SupervisedLoss(Part, nn.Module, ABC):
     """Compares logits with targets; classes count by `class_weight`, a buffer (K,) that the checkpoint keeps.
 
     The module calls `set_num_classes` once, and `set_class_weight` where weights are wanted.
+
+    Attributes:
+        takes_soft_targets: whether targets can be (B, K) shares of the classes, as mixing makes them.
     """
 
     class_weight: Tensor
+    takes_soft_targets: ClassVar[bool] = True
 
     def set_num_classes(self, num_classes: int) -> None:
         """Start with all classes alike."""

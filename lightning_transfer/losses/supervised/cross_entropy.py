@@ -7,7 +7,7 @@ from lightning_transfer.losses.supervised.base import SupervisedLoss
 
 
 class CrossEntropy(SupervisedLoss):
-    """Softmax cross-entropy, in nats; with class weights the mean is weighted.
+    """Softmax cross-entropy, in nats; with class weights the mean is weighted, by soft targets as by class numbers.
 
     Args:
         label_smoothing: share of the target spread evenly over all classes, in [0, 1).
@@ -36,4 +36,9 @@ class CrossEntropy(SupervisedLoss):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(logits.float(), target, weight=self.class_weight, label_smoothing=self.label_smoothing)
+        loss = cross_entropy(logits.float(), target, weight=self.class_weight, label_smoothing=self.label_smoothing)
+        if (
+            target.ndim == 2
+        ):  # torch divides by the number of images here, and by their weights where targets are numbers
+            loss = loss * len(target) / (target * self.class_weight).sum()
+        return loss

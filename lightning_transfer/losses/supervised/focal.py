@@ -29,6 +29,8 @@ class Focal(SupervisedLoss):
         0.0457
     """
 
+    takes_soft_targets = False
+
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()
         if gamma < 0:
