@@ -24,7 +24,9 @@ class FrozenCache(Part, Callback):
     again beforehand. Where anything differs, a warning says so and training goes on without the cache. Whenever other
     parameters are frozen (`Phases`) the cache starts afresh; in phases without frozen layers at the bottom it rests.
 
-    The images are told apart by `batch.name`. Every process keeps those that it met. Validation computes everything.
+    The images are told apart by `batch.name`. A batch is skipped once all of its images are known: from the second epoch on, and with
+    several processes, each of which keeps what it met, after as many epochs more as it takes one to meet them all. Validation
+    computes everything.
 
     Args:
         max_gigabytes: largest size of the cache in each process's memory, in 10⁹ bytes.

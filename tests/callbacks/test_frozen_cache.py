@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
+from lightning_transfer.__main__ import main
 from lightning_transfer.callbacks import EMA, FrozenCache, Phase, Phases
 from lightning_transfer.callbacks.frozen_prefix import FrozenPrefix
 from lightning_transfer.contracts import ModelEdit
@@ -319,3 +320,12 @@ def test_an_exception_leaves_the_model_as_it_is(trainer):
     with pytest.raises(KeyError):
         trainer(max_epochs=4, callbacks=[FrozenCache(), Break()], num_sanity_val_steps=0).fit(tuned, data())
     NothingLeft().on_train_batch_end(None, tuned)
+
+
+@pytest.mark.parametrize(
+    "way", [["--config=frozen_cache"], ["--trainer.callbacks+=FrozenCache", "--data.train_transform=EvalTransform"]]
+)
+def test_works_from_the_command_line(caplog, way):
+    short = ["--config=smoke", "--trainer.max_epochs=3", "--data.image_size=32", "--data.num_workers=0"]
+    main(["fit", "--config=finetune/lp_ft", *way, *short])
+    assert "frozen layers up to backbone run once an image" in caplog.text
