@@ -1,8 +1,22 @@
 """Callbacks of ours; the others are Lightning's."""
 
 from lightning_transfer.callbacks.adapter_checkpoint import AdapterCheckpoint
+from lightning_transfer.callbacks.batch_finder import BatchFinder
 from lightning_transfer.callbacks.ema import EMA
+from lightning_transfer.callbacks.frozen_cache import FrozenCache
+from lightning_transfer.callbacks.global_batch import GlobalBatch
 from lightning_transfer.callbacks.phases import Phase, Phases
 from lightning_transfer.callbacks.prediction_writer import PredictionWriter
+from lightning_transfer.callbacks.rate_finder import RateFinder
 
-__all__ = ["EMA", "AdapterCheckpoint", "Phase", "Phases", "PredictionWriter"]
+__all__ = [
+    "EMA",
+    "AdapterCheckpoint",
+    "BatchFinder",
+    "FrozenCache",
+    "GlobalBatch",
+    "Phase",
+    "Phases",
+    "PredictionWriter",
+    "RateFinder",
+]
