@@ -74,3 +74,21 @@ def check_classes(sets: Mapping[str, Classed], class_names: Sequence[str]) -> No
             f"test_sets.{name} has {len(found)} classes and the data has {len(class_names)}{where}; "
             "give data with the same classes in the same order"
         )
+
+
+def check_against_checkpoint(data: Classed, class_names: Sequence[str] | None) -> None:
+    """Refuse data with other classes than a checkpoint knows, or with the same in another order.
+
+    Args:
+        data: to measure on.
+        class_names: the checkpoint's, if it has any.
+
+    Raises:
+        ValueError: naming the first classes of both.
+    """
+    found = list(data.class_names)
+    if class_names is not None and found != list(class_names):
+        raise ValueError(
+            f"data has {len(found)} classes ({', '.join(found[:5])}, ...), but the checkpoint knows {len(class_names)} "
+            f"({', '.join(class_names[:5])}, ...); give data with the same classes in the same order"
+        )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_transfer.checkpoint import read_checkpoint
 from lightning_transfer.data import ImageData
-from lightning_transfer.data.named_sets import check_classes
+from lightning_transfer.data.named_sets import check_against_checkpoint, check_classes
 from lightning_transfer.files import whole
 from lightning_transfer.merging.arithmetic import Weights, require_alike
 from lightning_transfer.merging.batch_norm import recompute_batch_norm
@@ -94,12 +94,7 @@ class Evaluator:
             raise ValueError(
                 f"metric={self.metric!r} cannot choose a model; those that are better when higher: {', '.join(better)}"
             )
-        expected = self.module.class_names
-        if expected is not None and list(self.data.class_names) != list(expected):
-            raise ValueError(
-                f"data has {self.data.num_classes} classes ({', '.join(self.data.class_names[:5])}, ...), but the checkpoint knows "
-                f"{len(expected)} ({', '.join(expected[:5])}, ...); give data with the same classes in the same order"
-            )
+        check_against_checkpoint(self.data, self.module.class_names)
         check_classes(self.data.test_sets, self.data.class_names)
 
     def validate(self, weights: Weights) -> dict[str, float]:
