@@ -31,6 +31,7 @@ from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint
 from lightning_transfer.commands import COMMANDS
 from lightning_transfer.configs_path import find_config
 from lightning_transfer.errors import explain_parse_error, is_for_people, sentence
+from lightning_transfer.merging.show import by_set, print_table
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.runs import run_folder
 
@@ -201,6 +202,17 @@ class TransferCLI(LightningCLI):
         if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_path:
             best = os.path.relpath(checkpoint.best_model_path)
             rank_zero_info(f"done; next: lightning-transfer test --ckpt_path {best}")
+
+    def before_test(self) -> None:
+        # Lightning would give each set a column, over several tables; the rows that another set fills are empty in it
+        config = self.config_init["test"]
+        data = self.datamodule
+        self._in_rows = config.verbose and bool(getattr(data, "test_sets", None) or getattr(data, "corruptions", None))
+        config.verbose = config.verbose and not self._in_rows
+
+    def after_test(self) -> None:
+        if self._in_rows and self.trainer.is_global_zero:
+            print_table(by_set(self.trainer.callback_metrics), "test")
 
     def after_predict(self) -> None:
         rank_zero_info(f"predictions are in {os.path.relpath(self.config.predict.predictions.path)}")

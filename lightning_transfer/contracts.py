@@ -61,6 +61,20 @@ class Embedded(NamedTuple):
     name: Sequence[str] = ()
 
 
+class Scored(NamedTuple):
+    """A split as a model sees it: its logits, the targets, where each image came from, and which are near-copies of one another.
+
+    Shape:
+        logits (N, K) float; target (N,) int64, or (N, K) float in [0, 1] for several labels an image; name and, where there are
+        groups, group have N entries.
+    """
+
+    logits: Tensor
+    target: Tensor
+    name: Sequence[str]
+    group: Sequence[str] | None = None
+
+
 class StepOutput(NamedTuple):
     """What a module's step hands back: the loss, its unweighted terms for the log, and what the metrics compare.
 

@@ -24,14 +24,15 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_csv(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[str] = ()) -> None:
     """Write one line a row under the first row's keys.
 
     Args:
-        rows: at least one.
+        rows: at least one, unless `columns` are given.
         path: where to.
+        columns: the keys, where there may be no row.
     """
     with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(columns or rows[0]))
         writer.writeheader()
         writer.writerows(rows)

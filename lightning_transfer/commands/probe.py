@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lightning_transfer.backbones import Backbone, as_backbone
 from lightning_transfer.contracts import Embedded, Probe
 from lightning_transfer.data import ImageData
+from lightning_transfer.devices import find_device
 from lightning_transfer.features import cached_features
 from lightning_transfer.files import whole, write_csv
 from lightning_transfer.heads import LinearHead
@@ -63,7 +64,7 @@ def probe(
             "(--ckpt_path runs/NAME/TIME/best.ckpt)"
         )
     data = data or _own_data(ckpt_path)
-    place = _device(device)
+    place = find_device(device)
     data.prepare_data()
     frozen = as_backbone(_backbone_of(ckpt_path) if backbone is None else backbone, data.image_size).to(place)
     splits = _embed(frozen, data, features, cache, place)
@@ -102,15 +103,6 @@ def _own_data(ckpt_path: str | None) -> ImageData:
             "probe needs data: --data FolderData --data.root photos, or a checkpoint that was trained on some"
         )
     return ImageData.load_from_checkpoint(ckpt_path)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"device={name!r} is not there: {str(error).splitlines()[0]}; use cpu or auto") from error
 
 
 def _embed(

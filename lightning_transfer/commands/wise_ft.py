@@ -34,7 +34,7 @@ def wise_ft(
         tuned: checkpoint of the fine-tuned model.
         source: checkpoint of the model before, of the same architecture and classes: a linear probe on the pretrained backbone.
         data: brings the validation images to choose by, and training images for batch norm; the tuned checkpoint's own if not given.
-        test_sets: data whose test split is measured, by name; `data` under its class's name if not given.
+        test_sets: further data whose test split is measured beside that of `data`, by name.
         alphas: shares of the way from source to tuned, in [0, 1].
         metric: what to choose by, higher is better.
         recompute_batch_norm: whether batch-norm statistics between the ends are computed anew from the training images; otherwise they
@@ -68,7 +68,7 @@ def wise_ft(
     best = max(rows, key=lambda row: row[f"val/{metric}"])  # the first of equals
     evaluator.write(weights(best["alpha"]), path)
     write_csv(rows, path.with_suffix(".csv"))
-    shown = ["alpha", f"val/{metric}", *(f"{name}/{metric}" for name in evaluator.test_sets)]
+    shown = ["alpha", *(key for key in best if key.endswith(f"/{metric}"))]
     curves = [{key: row[key] for key in shown} for row in rows]
     draw_curves(curves, "alpha", best["alpha"], path.with_suffix(".png"))
     print_table(curves, f"from {source} (0) to {tuned} (1)")

@@ -1,6 +1,7 @@
 """Datamodules: batches are `ImageBatch`, images in [0, 1]; classes are known before `setup`."""
 
 from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.csv import CsvData
 from lightning_transfer.data.digits import DigitsData
 from lightning_transfer.data.emoji import EmojiData
@@ -11,6 +12,7 @@ from lightning_transfer.data.torchvision import TorchvisionData
 from lightning_transfer.data.transforms import EvalTransform, TrainTransform
 
 __all__ = [
+    "Corruption",
     "CsvData",
     "DigitsData",
     "EmojiData",

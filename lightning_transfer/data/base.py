@@ -10,12 +10,14 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from lightning_transfer.checkpoint import check_hyperparameters, import_class, read_checkpoint, save_init_args
 from lightning_transfer.contracts import ImageBatch, TransformFactory
+from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.datasets import ImageDataset, SkipLog, collate
+from lightning_transfer.data.named_sets import by_label, check_classes, check_names
 from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
 from lightning_transfer.data.sources import ImageSource, Subset, unlabelled
 from lightning_transfer.data.splits import class_counts, few_labels, few_percent, stratified_split
@@ -41,6 +43,11 @@ class ImageData(Part, LightningDataModule, ABC):
         train_transform: made of the image size, for training.
         eval_transform: made of the image size, for everything else.
         predict_path: a folder of unlabelled images, or one file, for `predict`; the test split if not given.
+        test_sets: further data by name, with the same classes, whose test split is measured beside this one's and logged as
+            `NAME/accuracy`. Their images are prepared as this data's are: image size, evaluation transform, batch size, workers,
+            cache and `on_error` are this data's.
+        corruptions: each is put on the images of this data's test split, which is measured once more and logged as
+            `fog_3/accuracy`; `corrupted/accuracy` is the mean over them.
 
     Raises:
         ValueError: for values out of range.
@@ -63,6 +70,8 @@ class ImageData(Part, LightningDataModule, ABC):
         train_transform: TransformFactory = TrainTransform,
         eval_transform: TransformFactory = EvalTransform,
         predict_path: str | None = None,
+        test_sets: dict[str, "ImageData"] | None = None,
+        corruptions: list[Corruption] | None = None,
     ) -> None:
         super().__init__()
         save_init_args(self)
@@ -95,6 +104,9 @@ class ImageData(Part, LightningDataModule, ABC):
         self.on_error = on_error
         self.train_transform, self.eval_transform = train_transform, eval_transform
         self.predict_path = predict_path
+        self.corruptions = by_label(corruptions or [])
+        self.test_sets: dict[str, ImageData] = {}
+        self.add_test_sets(test_sets or {})
         self._splits: dict[str, ImageSource] = {}
         self._sets: dict[str, ImageDataset] = {}
         self._log: SkipLog | None = None
@@ -170,6 +182,16 @@ class ImageData(Part, LightningDataModule, ABC):
             return Subset(train, few_percent(train.targets, self.fraction, self.split_seed))
         return train
 
+    def add_test_sets(self, test_sets: dict[str, "ImageData"]) -> None:
+        """Measure further data in the test, as the argument `test_sets` does.
+
+        Raises:
+            ValueError: for a name that something else is logged under.
+        """
+        others = [name for name, data in self.test_sets.items() if test_sets.get(name) is not data]
+        check_names(test_sets, [*others, *self.corruptions])
+        self.test_sets |= test_sets
+
     @property
     def class_counts(self) -> Tensor:
         """Training images of each class, (K,) int64."""
@@ -185,7 +207,13 @@ class ImageData(Part, LightningDataModule, ABC):
         """Files left out so far, with the reason."""
         return self._log.read() if self._log else []
 
+    def prepare_data(self) -> None:
+        for data in self.test_sets.values():
+            data.prepare_data()
+
     def setup(self, stage: str) -> None:
+        if stage in ("fit", "test"):  # before a training already: its end would be late to hear of it
+            check_classes(self.test_sets, self.class_names)
         if self.on_error == "skip" and self._log is None:
             self._log = self._open_log()
         if stage == "predict" and self.predict_path is not None:
@@ -195,8 +223,10 @@ class ImageData(Part, LightningDataModule, ABC):
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
             if name in splits:
                 self._add(name, splits[name])
-            elif name != "val" or stage == "validate":
+            elif (name != "val" or stage == "validate") and not (stage == "test" and self.test_sets):
                 raise ValueError(f"the data has no {name} split; give one, or a {name}_fraction above 0")
+        if stage == "test":
+            self._add_further()
         if stage == "fit" and not self._announced:
             self._announce()
             self._announced = True
@@ -208,11 +238,26 @@ class ImageData(Part, LightningDataModule, ABC):
         path = self.trainer.strategy.broadcast(log.path if log else None)
         return log or SkipLog(path)
 
-    def _add(self, name: str, source: ImageSource) -> None:
-        if name not in self._sets:
-            transform = (self.train_transform if name == "train" else self.eval_transform)(self.image_size)
-            seed = run_seed() if name == "train" else None
-            self._sets[name] = ImageDataset(source, transform, self.cache, self._log, seed)
+    def _add(self, name: str, source: ImageSource, corruption: Corruption | None = None) -> None:
+        if name in self._sets:
+            return
+        transform = (self.train_transform if name == "train" else self.eval_transform)(self.image_size)
+        seed = run_seed() if name == "train" else None
+        if corruption is not None:
+            transform, seed = nn.Sequential(transform, corruption), corruption.seed
+        self._sets[name] = ImageDataset(source, transform, self.cache, self._log, seed)
+
+    def _add_further(self) -> None:
+        """The sets that a test measures beside the data's own test split."""
+        for name, data in self.test_sets.items():
+            if "test" not in data.splits():
+                raise ValueError(f"test_sets.{name} has no test split; give one, or a test_fraction above 0")
+            self._add(name, data.splits()["test"])
+        if self.corruptions and "test" not in self._sets:
+            raise ValueError("corruptions need a test split of the data's own; give one, or a test_fraction above 0")
+        for name, corruption in self.corruptions.items():
+            self._add(name, self.splits()["test"], corruption)
+            self._sets[name].cache = self._sets["test"].cache  # the decoded images are the same
 
     @rank_zero_only
     def _announce(self) -> None:
@@ -254,8 +299,11 @@ class ImageData(Part, LightningDataModule, ABC):
     def val_dataloader(self) -> Any:
         return self._eval_loader("val") if "val" in self._sets else []
 
-    def test_dataloader(self) -> DataLoader[Any]:
-        return self._eval_loader("test")
+    def test_dataloader(self) -> Any:
+        """The test split's loader; where more is measured, a dictionary of loaders by name."""
+        names = [name for name in ("test", *self.test_sets, *self.corruptions) if name in self._sets]
+        loaders = {name: self._eval_loader(name) for name in names}
+        return loaders["test"] if names == ["test"] else loaders
 
     def predict_dataloader(self) -> DataLoader[Any]:
         name = "predict" if "predict" in self._sets else "test"
@@ -270,17 +318,17 @@ class ImageData(Part, LightningDataModule, ABC):
 
     def _eval_loader(self, name: str) -> DataLoader[Any]:
         data = self._sets[name]
-        sampler = SequentialSampler(data)
-        return self._loader(data, batch_sampler=ExactBatches(sampler, self.batch_size, drop_last=False))
+        batches = ExactBatches(SequentialSampler(data), self.batch_size, drop_last=False)
+        # a test reads each set once: the workers of one must not wait beside those of the next
+        return self._loader(data, batch_sampler=batches, persistent_workers=self.num_workers > 0 and name == "val")
 
     def _loader(self, data: ImageDataset, **options: Any) -> DataLoader[ImageBatch]:
         return DataLoader(
             data,  # type: ignore[arg-type]  # items are collated into batches
             collate_fn=collate,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            **options,
+            **{"persistent_workers": self.num_workers > 0} | options,
         )
 
     def teardown(self, stage: str) -> None:  # Lightning's signature

@@ -43,6 +43,7 @@ class TorchvisionData(ImageData):
         self._opened: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
+        super().prepare_data()
         if self.download:
             for split in ("train", "val", "test"):
                 self._open(split)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_transfer.checkpoint import read_checkpoint
 from lightning_transfer.data import ImageData
+from lightning_transfer.data.named_sets import check_against_checkpoint, check_classes
 from lightning_transfer.files import whole
 from lightning_transfer.merging.arithmetic import Weights, require_alike
 from lightning_transfer.merging.batch_norm import recompute_batch_norm
@@ -60,7 +61,7 @@ class Evaluator:
     Args:
         ckpt_path: checkpoint that gives the module, and whatever is not given here.
         data: brings training and validation images; the checkpoint's own if not given.
-        test_sets: data whose test split is measured, by name; `data` alone under its class's name if not given.
+        test_sets: further data whose test split is measured, by name, with `data`'s classes and prepared like its images.
         metric: name of the metric that models are chosen by, higher is better.
 
     Raises:
@@ -78,7 +79,7 @@ class Evaluator:
         self.checkpoint = read_checkpoint(ckpt_path)
         self.module: TransferModule = TransferModule.load_from_checkpoint(ckpt_path, map_location="cpu")
         self.data = data or ImageData.load_from_checkpoint(ckpt_path)
-        self.test_sets = test_sets or {type(self.data).__name__: self.data}
+        self.data.add_test_sets(test_sets or {})
         self.metric = metric
         self.trainer = Trainer(
             accelerator="auto", devices=1, logger=False, enable_checkpointing=False,
@@ -93,15 +94,8 @@ class Evaluator:
             raise ValueError(
                 f"metric={self.metric!r} cannot choose a model; those that are better when higher: {', '.join(better)}"
             )
-        if "val" in self.test_sets:
-            raise ValueError("test_sets: 'val' stands for the validation split; give the set another name")
-        expected = self.module.class_names
-        for name, data in [("data", self.data), *self.test_sets.items()]:
-            if expected is not None and list(data.class_names) != list(expected):
-                raise ValueError(
-                    f"{name} has {data.num_classes} classes ({', '.join(data.class_names[:5])}, ...), but the checkpoint knows "
-                    f"{len(expected)} ({', '.join(expected[:5])}, ...); give data with the same classes in the same order"
-                )
+        check_against_checkpoint(self.data, self.module.class_names)
+        check_classes(self.data.test_sets, self.data.class_names)
 
     def validate(self, weights: Weights) -> dict[str, float]:
         """Measure weights on the validation split: `val/METRIC` for each metric."""
@@ -114,13 +108,10 @@ class Evaluator:
         return self.validate(weights)[f"val/{self.metric}"]
 
     def test(self, weights: Weights) -> dict[str, float]:
-        """Measure weights on all test sets: `SET/METRIC` for each set and metric."""
+        """Measure weights on the test split and all further sets: `test/METRIC` and `SET/METRIC` for each metric."""
         self._load(weights)
-        found: dict[str, float] = {}
-        for name, data in self.test_sets.items():
-            (measured,) = self.trainer.test(self.module, data, verbose=False)
-            found |= {f"{name}/{key.removeprefix('test/')}": value for key, value in measured.items()}
-        return found
+        measured = self.trainer.test(self.module, self.data, verbose=False)
+        return {key: value for of_one_set in measured for key, value in of_one_set.items()}
 
     def with_batch_norm(self, weights: Weights) -> dict[str, Tensor]:
         """Compute batch-norm statistics for weights, from the training images as training sees them, the same on each call."""

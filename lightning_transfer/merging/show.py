@@ -25,6 +25,20 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     Console().print(table)
 
 
+def by_set(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Turn figures named `SET/METRIC` into one row a set, in the order of their first figures.
+
+    Example:
+        >>> by_set({"test/loss": 0.5, "fog_3/loss": 1, "test/f1": 0.75})
+        [{'set': 'test', 'loss': 0.5, 'f1': 0.75}, {'set': 'fog_3', 'loss': 1.0}]
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for key, value in figures.items():
+        name, _, metric = key.rpartition("/")
+        rows.setdefault(name, {"set": name})[metric] = float(value)
+    return list(rows.values())
+
+
 def draw_curves(rows: Sequence[Mapping[str, float]], x: str, marked: float, path: Path) -> None:
     """Draw every other key over the one named `x`, as a PNG.
 

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class TransferModule(Part, LightningModule, ABC):
         self.compile_model = compile
         self._accepted: torch.Size | None = None  # shape of an image that the model was seen to take
         self.val_metrics = metrics.clone(prefix="val/")
-        self.test_metrics = metrics.clone(prefix="test/")
+        self.test_metrics = nn.ModuleList([metrics.clone(prefix="test/")])  # one a test set, see `on_test_start`
 
     @abstractmethod
     def step(self, batch: ImageBatch) -> StepOutput:
@@ -91,8 +91,8 @@ class TransferModule(Part, LightningModule, ABC):
         prediction: Prediction = self.model(image.contiguous(memory_format=self.memory_format))
         return prediction
 
-    def logits(self, image: Tensor) -> Tensor:
-        """Scores (B, K) of images, as validation, test and prediction report them."""
+    def test_logits(self, image: Tensor) -> Tensor:  # most modules look at an image once
+        """Scores (B, K) of images, as test, prediction and reports find them."""
         logits: Tensor = self(image).logits
         return logits
 
@@ -117,7 +117,7 @@ class TransferModule(Part, LightningModule, ABC):
         if batch_idx == 0:
             self._check(batch)
         output = self.regularise(self.step(self.augment(batch)))
-        size = len(batch.image)
+        size: Any = float(len(batch.image))  # an integer's mean over processes is rounded down, and the loss too large
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector; 0: never
         if every and (self.trainer.global_step + 1) % every == 0:  # Lightning drops the others, which are not free
             self.log("train/loss_step", output.loss, on_step=True, on_epoch=False, batch_size=size)
@@ -126,24 +126,43 @@ class TransferModule(Part, LightningModule, ABC):
         return output.loss
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        self._evaluate(batch, batch_idx, "val", self.val_metrics)
+        self._evaluate(batch, batch_idx, self.val_metrics)
 
-    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        self._evaluate(batch, batch_idx, "test", self.test_metrics)
+    def on_test_start(self) -> None:
+        loaders = self.trainer.test_dataloaders
+        # unnamed sets in a list are test, test_1, test_2, ...
+        names = list(loaders) if isinstance(loaders, Mapping) else ["test"]
+        if isinstance(loaders, Sequence):
+            names += [f"test_{i}" for i in range(1, len(loaders))]
+        first: MetricCollection = self.test_metrics[0]  # type: ignore[assignment]
+        self.test_metrics = nn.ModuleList([first.clone(prefix=f"{name}/") for name in names]).to(self.device)
 
-    def _evaluate(self, batch: ImageBatch, batch_idx: int, stage: str, metrics: MetricCollection) -> None:
+    def test_step(self, batch: ImageBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate(batch, batch_idx, self.test_metrics[dataloader_idx])  # type: ignore[arg-type]
+
+    def on_test_epoch_end(self) -> None:
+        """Log the mean over the corrupted versions of the test split, where there are any."""
+        names = list(getattr(getattr(self.trainer, "datamodule", None), "corruptions", ()))
+        found = self.trainer.callback_metrics
+        for key in [key.partition("/")[2] for key in found if names and key.startswith(f"{names[0]}/")]:
+            mean = torch.stack([found[f"{name}/{key}"] for name in names]).mean()
+            self.log(f"corrupted/{key}", mean, sync_dist=True)
+
+    def _evaluate(self, batch: ImageBatch, batch_idx: int, metrics: MetricCollection) -> None:
         if batch_idx == 0:
             self._check(batch)
         output = self.step(batch)
-        size = len(batch.image)
-        self.log(f"{stage}/loss", output.loss, prog_bar=True, sync_dist=True, batch_size=size)
+        # the set's name tells which loader it was; a float for the reason given above
+        options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": float(len(batch.image))}
+        self.log(f"{metrics.prefix}loss", output.loss, prog_bar=True, sync_dist=True, **options)
         if output.logits is not None and output.target is not None:
             metrics.update(output.logits, output.target.long() if self.multi_label else output.target)
-            self.log_dict(metrics, batch_size=size)
+            for name, metric in metrics.items():
+                self.log(name, metric, metric_attribute="metrics", **options)  # Lightning looks for the name but once
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
         """Return the classes' probabilities (B, K) and the batch that they belong to, without its images."""
-        logits = self.logits(batch.image).float()
+        logits = self.test_logits(batch.image).float()
         probability = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
         return probability, batch._replace(image=batch.image.new_empty(0))
 

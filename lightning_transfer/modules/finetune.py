@@ -118,14 +118,14 @@ class FinetuneModule(TransferModule):
     def augment(self, batch: ImageBatch) -> ImageBatch:
         return self.mixing(batch, self.num_classes) if self.mixing is not None else batch
 
-    def logits(self, image: Tensor) -> Tensor:
-        trainer = self._trainer
-        if not self.test_views or trainer is None or not (trainer.testing or trainer.predicting):
-            return super().logits(image)
+    def test_logits(self, image: Tensor) -> Tensor:
+        if not self.test_views:
+            return super().test_logits(image)
         return mean_logits([self(view).logits for view in all_views(image, self.test_views)], self.multi_label)
 
     def step(self, batch: ImageBatch) -> StepOutput:
-        logits = self.logits(batch.image)
+        testing = self._trainer is not None and self._trainer.testing
+        logits = self.test_logits(batch.image) if testing else self(batch.image).logits
         return StepOutput(self.loss(logits, batch.target), {}, logits, batch.target)
 
     def regularise(self, output: StepOutput) -> StepOutput:

@@ -28,14 +28,18 @@ def test_measures_the_line_on_named_sets_and_keeps_the_best_on_validation(checkp
     assert "small/accuracy" in capsys.readouterr().out
     table = rows(Path("kept/best.csv"))
     assert [row["alpha"] for row in table] == [0, 0.25, 0.5, 0.75, 1]
-    assert {"val/accuracy", "val/loss", "same/accuracy", "small/accuracy", "small/ece"} <= set(table[0])
+    assert {"val/accuracy", "val/loss", "test/accuracy", "same/accuracy", "small/accuracy", "small/ece"} <= set(
+        table[0]
+    )
     run = trainer()
     for path, row in ((source, table[0]), (tuned, table[-1])):
         module = FinetuneModule.load_from_checkpoint(path)
         (validated,) = run.validate(module, data, verbose=False)
         assert validated["val/loss"] == row["val/loss"]
+        assert row["same/loss"] == row["test/loss"]
         (tested,) = run.test(module, FakeData(image_size=32, num_workers=0, pixels=8), verbose=False)
-        assert tested["test/loss"] == row["small/loss"]
+        assert tested["test/loss"] == pytest.approx(row["small/loss"])
+    assert table[-1]["small/loss"] != table[-1]["test/loss"]
     best = max(table, key=lambda row: row["val/accuracy"])
     kept = FinetuneModule.load_from_checkpoint("kept/best.ckpt")
     (validated,) = run.validate(kept, data, verbose=False)
@@ -62,7 +66,7 @@ def test_needs_no_more_than_two_runs_of_the_command_line():
         ]
     )
     (path,) = Path("tuned").glob("wise_ft_*/wise_ft.csv")
-    assert "FakeData/accuracy" in rows(path)[0]
+    assert "test/accuracy" in rows(path)[0]
     before, after = (
         torch.load("tuned/best.ckpt", weights_only=True),
         torch.load(path.with_suffix(".ckpt"), weights_only=True),
@@ -97,8 +101,8 @@ def test_complaints(checkpoints, complaint, trainer, data):
     assert "metric='ece' cannot choose a model; those that are better when higher: accuracy" in complaint(
         *flags, "--metric=ece"
     )
-    assert "test_sets: 'val' stands for" in complaint(*flags, '--test_sets={"val": {"class_path": "FakeData"}}')
-    assert "more has 5 classes (class 0" in complaint(
+    assert "test_sets: 'val' cannot name a set" in complaint(*flags, '--test_sets={"val": {"class_path": "FakeData"}}')
+    assert "test_sets.more has 5 classes and the data has 4" in complaint(
         *flags, '--test_sets={"more": {"class_path": "FakeData", "init_args": {"num_classes": 5}}}'
     )
     for name, options in (("wide", {}), ("named", {"class_names": list("abcd")})):

@@ -11,6 +11,7 @@ from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
 from lightning_transfer.data import FakeData
+from lightning_transfer.data.corruptions import Corruption
 
 
 def run(devices: int, out: Path) -> None:
@@ -24,6 +25,8 @@ def run(devices: int, out: Path) -> None:
         num_workers=0,
         images_per_class=20,
         labels_per_class=12,
+        test_sets={"small": FakeData(pixels=8, test_fraction=0.7)},
+        corruptions=[Corruption("gaussian_noise", 5), Corruption("motion_blur")],
     )
     trainer = Trainer(
         accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
@@ -31,7 +34,7 @@ def run(devices: int, out: Path) -> None:
     )  # fmt: skip
     trainer.fit(module, data)
     metrics = {key: value.item() for key, value in trainer.callback_metrics.items() if key != "train/loss_step"}
-    (tested,) = trainer.test(module, data, verbose=False)
+    tested = {key: value for found in trainer.test(module, data, verbose=False) for key, value in found.items()}
     if trainer.is_global_zero:
         torch.save({"weights": module.state_dict(), "metrics": {**metrics, **tested}}, out)
 
@@ -58,7 +61,15 @@ def test_two_processes_equal_one(tmp_path):
     for name, value in one["weights"].items():
         torch.testing.assert_close(two["weights"][name], value, rtol=1e-4, atol=1e-5, msg=name)
     assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-4, abs=1e-5)
-    assert {"val/loss", "val/accuracy", "train/loss", "test/ece"} <= set(one["metrics"])
+    assert {
+        "val/loss",
+        "val/accuracy",
+        "train/loss",
+        "test/ece",
+        "small/f1",
+        "gaussian_noise_5/loss",
+        "corrupted/accuracy",
+    } <= set(one["metrics"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""Running a model once over what it is judged by."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from lightning_transfer.contracts import ImageBatch, Scored
+from lightning_transfer.data import ImageData
+from lightning_transfer.modules import TransferModule
+
+
+def score_all(module: TransferModule, data: ImageData, device: torch.device) -> dict[str, Scored]:
+    """Compute the logits of the validation split, where there is one, the test split, all named sets and corrupted versions.
+
+    Args:
+        module: the model, put into evaluation mode and onto the device.
+        data: as for `test`.
+        device: where to compute.
+
+    Raises:
+        ValueError: if the data has no test split, or the model refuses its images.
+    """
+    data.prepare_data()
+    data.setup("test")
+    loaders = data.test_dataloader()
+    named: dict[str, Iterable[ImageBatch]] = loaders if isinstance(loaders, dict) else {"test": loaders}
+    if "val" in data.splits():
+        data.setup("validate")
+        named = {"val": data.val_dataloader(), **named}
+    module.to(device).eval()
+    return {name: _score(module, loader, device) for name, loader in named.items()}
+
+
+@torch.no_grad()  # inference mode would leave tensors that no temperature can be fitted on
+def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.device) -> Scored:
+    logits: list[Tensor] = []
+    targets: list[Tensor] = []
+    names: list[str] = []
+    for batch in loader:
+        on_device = batch._replace(image=batch.image.to(device, non_blocking=True))
+        if not logits:
+            module._check(on_device)
+        logits.append(module.test_logits(on_device.image).float().cpu())
+        targets.append(batch.target)
+        names += batch.name
+    source = loader.dataset.source  # type: ignore[attr-defined]  # an unreadable image may be missing: not by number, but by name
+    groups = dict(zip(source.names, source.groups, strict=True)) if source.groups else None
+    found = torch.cat(logits)
+    if not found.isfinite().all():
+        raise ValueError(f"the logits of {names[int((~found.isfinite()).any(1).nonzero()[0])]} are not all finite")
+    return Scored(found, torch.cat(targets), names, groups and [groups[name] for name in names])

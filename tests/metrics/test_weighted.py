@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torchmetrics.functional.classification import binary_calibration_error
+
+from lightning_transfer.metrics import classification_metrics
+from lightning_transfer.metrics.weighted import bin_of, weighted_metrics
+
+
+def repeated(tensor, counts):
+    return tensor.repeat_interleave(counts, dim=0)
+
+
+@pytest.mark.parametrize("classes", [3, 12])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_counts_give_what_torchmetrics_gives_for_repeated_images(classes, multi_label):
+    logits = 2 * torch.randn(60, classes)
+    logits[:20] = logits[:20].round()  # some score alike
+    target = (torch.rand(60, classes) < 0.3).float() if multi_label else torch.randint(classes - 1, (60,))
+    counts = torch.stack([torch.ones(60), *torch.randint(4, (5, 60)), (torch.arange(60) < 3)]).long()
+    found = weighted_metrics(logits, target)(counts.double())
+    metrics = classification_metrics(classes, multi_label)
+    for i, count in enumerate(counts):
+        metrics.reset()
+        metrics.update(repeated(logits, count), repeated(target, count).long())
+        expected = {name: value.item() for name, value in metrics.compute().items()}
+        if multi_label:
+            pairs = repeated(logits, count).sigmoid().flatten(), repeated(target, count).long().flatten()
+            expected["ece"] = binary_calibration_error(*pairs, n_bins=15).item()
+            bce = torch.nn.functional.binary_cross_entropy_with_logits
+            expected["nll"] = bce(repeated(logits, count), repeated(target, count)).item()
+        else:
+            cross_entropy = torch.nn.functional.cross_entropy
+            expected["nll"] = cross_entropy(repeated(logits, count), repeated(target, count)).item()
+        assert {name: value[i].item() for name, value in found.items()} == pytest.approx(expected, abs=1e-5)
+
+
+def test_average_precision_leaves_labels_without_images_out():
+    target = torch.tensor([[1.0, 0], [0, 0]])
+    logits = torch.tensor([[1.0, 3], [2, 1]])
+    found = weighted_metrics(logits, target)(torch.tensor([[1.0, 1], [1, 0], [0, 1]]).double())
+    assert found["map"][:2].tolist() == [0.5, 1]
+    assert found["map"][2].isnan()
+
+
+def test_bins_are_closed_below_and_one_has_its_own():
+    edges = torch.linspace(0, 1, 16)
+    assert bin_of(edges).tolist() == list(range(16))
+    assert bin_of(edges[1:] - 1e-4).tolist() == list(range(15))
