@@ -16,13 +16,17 @@ from lightning_transfer.contracts import Embedded, Probe
 from lightning_transfer.data import ImageData
 from lightning_transfer.features import cached_features
 from lightning_transfer.files import whole, write_csv
-from lightning_transfer.metrics import classification_metrics
+from lightning_transfer.metrics import usual_metrics
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.probes import KnnProbe, LogisticProbe, RidgeProbe, SgdProbe
 from lightning_transfer.runs import run_folder
+from lightning_transfer.tasks import Task
 
 Row = dict[str, Any]
-_SHOWN = ("val/accuracy", "val/map", "test/accuracy", "test/accuracy_macro", "test/map", "test/ece")  # the file has all
+_SHOWN = (  # the file has all
+    *("val/accuracy", "val/map", "val/r2"),
+    *("test/accuracy", "test/accuracy_macro", "test/map", "test/ece", "test/mae", "test/rmse", "test/r2"),
+)
 
 
 def probe(
@@ -41,7 +45,7 @@ def probe(
         data: the datamodule; that of the checkpoint if not given.
         backbone: a timm name or a backbone.
         ckpt_path: a checkpoint of this package, whose backbone is taken instead.
-        probes: all four kinds if not given.
+        probes: all four kinds if not given; for regression `RidgeProbe`, the only one that learns numbers.
         features: a folder for these features alone, with one folder a split; refused if it holds others.
         cache: the folder of all features, where each is found by a key of weights, transform and images.
         device: where features and probes are computed, such as cuda:0; auto takes a GPU if there is one.
@@ -59,6 +63,12 @@ def probe(
             "(--ckpt_path runs/NAME/TIME/best.ckpt)"
         )
     data = data or _own_data(ckpt_path)
+    chosen = probes or _usual_probes(data.task)
+    for part in chosen:
+        if data.task not in part.tasks:  # before the work, not after it
+            raise ValueError(
+                f"probes: {type(part).__name__} learns {' and '.join(part.tasks)}, but the data is for {data.task}; use RidgeProbe"
+            )
     place = _device(device)
     data.prepare_data()
     frozen = as_backbone(_backbone_of(ckpt_path) if backbone is None else backbone, data.image_size).to(place)
@@ -67,12 +77,17 @@ def probe(
         raise ValueError(
             "the data has neither a val nor a test split to measure on; give one, or a test_fraction above 0"
         )
-    rows = [_measure(part, splits, data) for part in probes or (LogisticProbe(), SgdProbe(), KnnProbe(), RidgeProbe())]
+    rows = [_measure(part, splits, data) for part in chosen]
     folder = Path(out) if out else run_folder("probe", ckpt_path, "probe")
     _write(folder, rows)
     Console().print(_table(rows, f"{ckpt_path or _name(frozen)} on {type(data).__name__}"))
     print(f"written to {folder / 'probe.csv'} and probe.json")
     return rows
+
+
+def _usual_probes(task: Task) -> list[Probe]:
+    kinds: tuple[type[Probe], ...] = (LogisticProbe, SgdProbe, KnnProbe, RidgeProbe)
+    return [kind() for kind in kinds if task in kind.tasks]
 
 
 def _backbone_of(ckpt_path: str | None) -> Backbone:
@@ -127,8 +142,8 @@ def _measure(probe: Probe, splits: dict[str, Embedded], data: ImageData) -> Row:
 
 
 def _figures(head: nn.Module, split: Embedded, data: ImageData) -> dict[str, float]:
-    metrics = classification_metrics(data.num_classes, data.multi_label).to(split.target.device)
-    target: Tensor = split.target.long()
+    metrics = usual_metrics(data.num_classes, data.task).to(split.target.device)
+    target: Tensor = split.target if data.task == "regression" else split.target.long()
     with torch.inference_mode():
         for embedding, part in zip(torch.split(split.embedding, 8192), torch.split(target, 8192), strict=True):
             metrics.update(head(embedding), part)
