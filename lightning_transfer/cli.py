@@ -44,7 +44,7 @@ _QUIET = (
     ".*module\\(s\\) in eval mode.*",  # frozen ones are meant to be
     ".*is smaller than the logging interval.*",  # figures of the epoch are logged all the same
 )
-_LINKED = ("num_classes", "class_names", "image_size", "multi_label")
+_LINKED = ("num_classes", "class_names", "image_size", "task")
 
 
 class Parser(LightningArgumentParser):
@@ -139,7 +139,7 @@ class TransferCLI(LightningCLI):
     def _linked(self, data: LightningDataModule, name: str) -> Any:
         """What the model learns of the data: from the checkpoint if there is one, which the data must then agree with."""
         if not self.from_checkpoint:
-            return getattr(data, name, None)
+            return getattr(data, name, "classification" if name == "task" else None)
         trained = self.from_checkpoint[name]
         if name == "class_names" and trained and self.subcommand != "predict":
             given = getattr(data, name, None)

@@ -1,25 +1,26 @@
 """What the parts of the package hand to one another: every tuple, alias and abstract class, and the letters for shapes.
 
-Shape letters: B batch, C channels, H height, W width, D embedding, K classes, N tokens or samples, M teachers.
+Shape letters: B batch, C channels, H height, W width, D embedding, K classes or targets, N tokens or samples, M teachers.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, as_tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_transfer.parts import Part
+from lightning_transfer.tasks import Task
 
 
 class ImageBatch(NamedTuple):
     """Images in [0, 1], their targets, and where each image came from.
 
     Shape:
-        image (B, C, H, W) float; target (B,) int64, or (B, K) float in [0, 1] for several labels an image, or (B,) filled with
-        -1 where the label is unknown; name has B entries, a file's path or `set/split/number`.
+        image (B, C, H, W) float; target (B,) int64, or (B, K) float in [0, 1] for several labels an image, or (B, K) float for
+        regression, or (B,) filled with -1 where the label is unknown; name has B entries, a file's path or `set/split/number`.
     """
 
     image: Tensor
@@ -39,7 +40,7 @@ class Features(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Scores of the classes before softmax, and the features that they were computed from.
+    """Scores of the classes before softmax, or for regression the targets in their own units, and the features that they were computed from.
 
     Shape:
         logits (B, K), or (M, B, K) from an ensemble of teachers.
@@ -53,12 +54,14 @@ class Embedded(NamedTuple):
     """A split as a frozen backbone sees it: one vector an image, its target, and where each image came from.
 
     Shape:
-        embedding (N, D) float; target (N,) int64, or (N, K) float in [0, 1] for several labels an image; name has N entries.
+        embedding (N, D) float; target (N,) int64, or (N, K) float, in [0, 1] for several labels an image; name has N entries; task says
+        what the targets are.
     """
 
     embedding: Tensor
     target: Tensor
     name: Sequence[str] = ()
+    task: Task = "classification"
 
 
 class Scored(NamedTuple):
@@ -143,7 +146,13 @@ class FittedProbe(NamedTuple):
 
 
 class Probe(Part, ABC):
-    """Learns a head on fixed embeddings; where it is given several values of a hyper-parameter, the validation split chooses."""
+    """Learns a head on fixed embeddings; where it is given several values of a hyper-parameter, the validation split chooses.
+
+    Attributes:
+        tasks: what the targets can be.
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multi_label")
 
     @abstractmethod
     def fit(self, train: Embedded, val: Embedded | None, num_classes: int) -> FittedProbe:

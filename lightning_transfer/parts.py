@@ -84,7 +84,9 @@ def describe(value: Any, path: str = "value") -> Any:
 def _class_of(factory: "partial[Any]") -> type | None:
     """The class that a partial makes instances of, by keywords alone; jsonargparse hands it to functions of its own that call it."""
     *callers, made = factory.func, *factory.args
-    if isinstance(made, type) and all(getattr(caller, "__module__", "").startswith("jsonargparse") for caller in callers):
+    if isinstance(made, type) and all(
+        getattr(caller, "__module__", "").startswith("jsonargparse") for caller in callers
+    ):
         return made
     return None
 

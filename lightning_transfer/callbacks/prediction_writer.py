@@ -20,7 +20,8 @@ Row = dict[str, Any]
 class PredictionWriter(Part, Callback):
     """One row an image: path, class, probability, and the next most probable classes with theirs.
 
-    With several labels an image, `class` joins by `|` all classes of probability 0.5 and more.
+    With several labels an image, `class` joins by `|` all classes of probability 0.5 and more. For regression a row has the path
+    and one column a target, named like it.
 
     Args:
         path: file to write; its ending chooses CSV (`.csv`), JSON lines (`.jsonl`) or Parquet (`.parquet`). On the command line
@@ -55,8 +56,15 @@ class PredictionWriter(Part, Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        probability, described = outputs
-        self.rows += self._describe(probability.cpu(), described, pl_module)
+        answer, described = outputs
+        describe = self._values if pl_module.task == "regression" else self._describe
+        self.rows += describe(answer.cpu(), described, pl_module)
+
+    def _values(self, value: Tensor, batch: ImageBatch, module: Any) -> list[Row]:
+        names = module.class_names or [str(k) for k in range(module.num_classes)]
+        each = zip(batch.name, value.tolist(), strict=True)
+        # seven digits are what a float holds
+        return [{"path": path} | {n: float(f"{v:.7g}") for n, v in zip(names, of, strict=True)} for path, of in each]
 
     def _describe(self, probability: Tensor, batch: ImageBatch, module: Any) -> list[Row]:
         names = module.class_names or [str(k) for k in range(module.num_classes)]
@@ -64,9 +72,9 @@ class PredictionWriter(Part, Callback):
         rows = []
         for i, path in enumerate(batch.name):
             row: Row = {"path": path, "class": names[classes[i, 0]], "probability": round(values[i, 0].item(), 6)}
-            if module.multi_label:
+            if module.task == "multi_label":
                 row["class"] = "|".join(names[k] for k in torch.nonzero(probability[i] >= 0.5).flatten().tolist())
-            first = 0 if module.multi_label else 1
+            first = 0 if module.task == "multi_label" else 1
             for k in range(first, classes.shape[1]):
                 row[f"class_{k + 1}"] = names[classes[i, k]]
                 row[f"probability_{k + 1}"] = round(values[i, k].item(), 6)

@@ -18,14 +18,18 @@ from lightning_transfer.devices import find_device
 from lightning_transfer.features import cached_features
 from lightning_transfer.files import whole, write_csv
 from lightning_transfer.heads import LinearHead
-from lightning_transfer.metrics import classification_metrics
+from lightning_transfer.metrics import usual_metrics
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.probes import KnnProbe, LogisticProbe, RidgeProbe, SgdProbe
 from lightning_transfer.probes.classifier import save_classifier
 from lightning_transfer.runs import run_folder
+from lightning_transfer.tasks import Task
 
 Row = dict[str, Any]
-_SHOWN = ("val/accuracy", "val/map", "test/accuracy", "test/accuracy_macro", "test/map", "test/ece")  # the file has all
+_SHOWN = (  # the file has all
+    *("val/accuracy", "val/map", "val/r2"),
+    *("test/accuracy", "test/accuracy_macro", "test/map", "test/ece", "test/mae", "test/rmse", "test/r2"),
+)
 
 
 def probe(
@@ -46,7 +50,7 @@ def probe(
         data: the datamodule; that of the checkpoint if not given.
         backbone: a timm name or a backbone.
         ckpt_path: a checkpoint of this package, whose backbone is taken instead.
-        probes: all four kinds if not given.
+        probes: all four kinds if not given; for regression `RidgeProbe`, the only one that learns numbers.
         features: a folder for these features alone, with one folder a split; refused if it holds others.
         cache: the folder of all features, where each is found by a key of weights, transform and images.
         device: where features and probes are computed, such as cuda:0; auto takes a GPU if there is one.
@@ -64,6 +68,12 @@ def probe(
             "(--ckpt_path runs/NAME/TIME/best.ckpt)"
         )
     data = data or _own_data(ckpt_path)
+    chosen = probes or _usual_probes(data.task)
+    for part in chosen:
+        if data.task not in part.tasks:  # before the work, not after it
+            raise ValueError(
+                f"probes: {type(part).__name__} learns {' and '.join(part.tasks)}, but the data is for {data.task}; use RidgeProbe"
+            )
     place = find_device(device)
     data.prepare_data()
     frozen = as_backbone(_backbone_of(ckpt_path) if backbone is None else backbone, data.image_size).to(place)
@@ -72,19 +82,23 @@ def probe(
         raise ValueError(
             "the data has neither a val nor a test split to measure on; give one, or a test_fraction above 0"
         )
-    parts = probes or (LogisticProbe(), SgdProbe(), KnnProbe(), RidgeProbe())
-    measured = [_measure(part, splits, data) for part in parts]
+    measured = [_measure(part, splits, data) for part in chosen]
     rows = [row for row, _ in measured]
     folder = Path(out) if out else run_folder("probe", ckpt_path, "probe")
     _write(folder, rows)
     Console().print(_table(rows, f"{ckpt_path or _name(frozen)} on {type(data).__name__}"))
     linear = [(row, head) for row, head in measured if isinstance(head, LinearHead)]
     if linear:
-        chosen, head = max(linear, key=lambda pair: _score(pair[0]))
+        best, head = max(linear, key=lambda pair: _score(pair[0]))
         save_classifier(frozen, head, data, folder / "probe.ckpt")
-        print(f"{chosen['probe']} is a checkpoint: lightning-transfer test --ckpt_path {folder / 'probe.ckpt'}")
+        print(f"{best['probe']} is a checkpoint: lightning-transfer test --ckpt_path {folder / 'probe.ckpt'}")
     print(f"written to {folder / 'probe.csv'} and probe.json")
     return rows
+
+
+def _usual_probes(task: Task) -> list[Probe]:
+    kinds: tuple[type[Probe], ...] = (LogisticProbe, SgdProbe, KnnProbe, RidgeProbe)
+    return [kind() for kind in kinds if task in kind.tasks]
 
 
 def _backbone_of(ckpt_path: str | None) -> Backbone:
@@ -130,12 +144,12 @@ def _measure(probe: Probe, splits: dict[str, Embedded], data: ImageData) -> tupl
 
 
 def _score(row: Row) -> float:
-    return float(row.get("val/map", row.get("val/accuracy", 0.0)))
+    return next((float(row[name]) for name in ("val/map", "val/accuracy", "val/r2") if name in row), 0.0)
 
 
 def _figures(head: nn.Module, split: Embedded, data: ImageData) -> dict[str, float]:
-    metrics = classification_metrics(data.num_classes, data.multi_label).to(split.target.device)
-    target: Tensor = split.target.long()
+    metrics = usual_metrics(data.num_classes, data.task).to(split.target.device)
+    target: Tensor = split.target if data.task == "regression" else split.target.long()
     with torch.inference_mode():
         for embedding, part in zip(torch.split(split.embedding, 8192), torch.split(target, 8192), strict=True):
             metrics.update(head(embedding), part)

@@ -70,16 +70,17 @@ def _refused(repo: str, error: Exception) -> ValueError:
 def _card(folder: Path, repo: str) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     names = config["label_names"]
+    kind, learned = "pipeline_tag: image-classification\ntags:\n- image-classification", "classes"
+    if config["problem_type"] == "regression":  # the hub has no word for it
+        kind, learned = "tags:\n- image-regression", "values"
     return f"""---
 library_name: timm
-pipeline_tag: image-classification
-tags:
-- image-classification
+{kind}
 - timm
 ---
 # {repo.rpartition("/")[2]}
 
-{config["architecture"]}, adapted by transfer learning to {len(names)} classes: {", ".join(names)}.
+{config["architecture"]}, adapted by transfer learning to {len(names)} {learned}: {", ".join(names)}.
 
 ```python
 import timm

@@ -24,6 +24,7 @@ from lightning_transfer.data.splits import class_counts, few_labels, few_percent
 from lightning_transfer.data.transforms import EvalTransform, TrainTransform
 from lightning_transfer.parts import Part
 from lightning_transfer.seeds import run_seed
+from lightning_transfer.tasks import Task
 
 
 class ImageData(Part, LightningDataModule, ABC):
@@ -53,7 +54,7 @@ class ImageData(Part, LightningDataModule, ABC):
         ValueError: for values out of range.
     """
 
-    multi_label: bool = False
+    task: Task = "classification"
 
     def __init__(
         self,
@@ -168,7 +169,7 @@ class ImageData(Part, LightningDataModule, ABC):
         return self._splits
 
     def _split_off(self, name: str, share: float, train: ImageSource) -> tuple[ImageSource, ImageSource]:
-        keep, out = stratified_split(train.targets, share, self.split_seed, train.groups)
+        keep, out = stratified_split(self._strata(train), share, self.split_seed, train.groups)
         if not len(out):
             raise ValueError(
                 f"{name}_fraction={share} of {len(train)} images is none; raise it, or set it to 0 for no {name} split"
@@ -177,9 +178,13 @@ class ImageData(Part, LightningDataModule, ABC):
 
     def _few(self, train: ImageSource) -> ImageSource:
         if self.labels_per_class is not None:
+            if self.task == "regression":
+                raise ValueError(
+                    f"labels_per_class={self.labels_per_class}, but numbers have no classes; use fraction for few labels"
+                )
             return Subset(train, few_labels(train.targets, self.labels_per_class, self.split_seed, self.class_names))
         if self.fraction is not None and self.fraction < 1:
-            return Subset(train, few_percent(train.targets, self.fraction, self.split_seed))
+            return Subset(train, few_percent(self._strata(train), self.fraction, self.split_seed))
         return train
 
     def add_test_sets(self, test_sets: dict[str, "ImageData"]) -> None:
@@ -191,6 +196,18 @@ class ImageData(Part, LightningDataModule, ABC):
         others = [name for name, data in self.test_sets.items() if test_sets.get(name) is not data]
         check_names(test_sets, [*others, *self.corruptions])
         self.test_sets |= test_sets
+
+    def _strata(self, source: ImageSource) -> Tensor:
+        """Targets that splits share out alike; numbers are shared out at random, as if all were of one class."""
+        return torch.zeros(len(source), dtype=torch.long) if self.task == "regression" else source.targets
+
+    @property
+    def target_statistics(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation (over N) of each target over the training images, (K,) each; none for classes."""
+        if self.task != "regression":
+            return None
+        targets = self.splits()["train"].targets.double()
+        return targets.mean(0).float(), targets.std(0, correction=0).float()
 
     @property
     def class_counts(self) -> Tensor:
@@ -264,17 +281,27 @@ class ImageData(Part, LightningDataModule, ABC):
         Console().print(self.summary())
 
     def summary(self) -> Table:
-        """Sizes of the splits, and the balance of the training labels."""
-        table = Table(title=f"{type(self).__name__}: {self.num_classes} classes")
-        counts = self.class_counts
-        for heading in ("split", "images", "a class"):
-            table.add_column(heading)
-        few = f"{int(counts.min())} to {int(counts.max())}, median {int(counts.median())}"
-        if self.num_classes <= 20:
-            few = ", ".join(f"{name} {int(n)}" for name, n in zip(self.class_names, counts, strict=True))
+        """Sizes of the splits, and the balance or spread of the training targets."""
+        kind, heading, found = "classes", "a class", self._balance
+        if self.task == "regression":
+            kind, heading, found = "targets", "mean ± deviation", self._spread
+        table = Table(title=f"{type(self).__name__}: {self.num_classes} {kind}")
+        for column in ("split", "images", heading):
+            table.add_column(column)
         for name, source in self.splits().items():
-            table.add_row(name, str(len(source)), few if name == "train" else "")
+            table.add_row(name, str(len(source)), found() if name == "train" else "")
         return table
+
+    def _balance(self) -> str:
+        counts = self.class_counts
+        if self.num_classes <= 20:
+            return ", ".join(f"{name} {int(n)}" for name, n in zip(self.class_names, counts, strict=True))
+        return f"{int(counts.min())} to {int(counts.max())}, median {int(counts.median())}"
+
+    def _spread(self) -> str:
+        assert self.target_statistics is not None
+        each = zip(self.class_names, *(part.tolist() for part in self.target_statistics), strict=True)
+        return ", ".join(f"{name} {mean:.4g} ± {deviation:.4g}" for name, mean, deviation in each)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch that a training resumed from this checkpoint begins with."""

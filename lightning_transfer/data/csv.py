@@ -1,6 +1,7 @@
 """Images listed in a CSV file."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from torch import Tensor
 from lightning_transfer.data.base import ImageData
 from lightning_transfer.data.folder import SPLITS
 from lightning_transfer.data.sources import FileSource, ImageSource
+from lightning_transfer.tasks import Task
 
 
 class CsvData(ImageData):
-    """A CSV file with a column of paths and one of labels, and perhaps one of splits (train, val, test).
+    """A CSV file with a column of paths and one of labels, or some of numbers, and perhaps one of splits (train, val, test).
 
     Args:
         csv: the file, with a header.
@@ -24,11 +26,12 @@ class CsvData(ImageData):
         group_column: heading of a column whose equal values mark near-copies, a patient or a scene for example; images of one group
             stay on one side of every split that is made here.
         separator: between several labels of an image; if given, every image can have any number of labels.
+        target_columns: headings of columns of numbers, which are learned instead of labels (regression); a point marks decimals.
         kwargs: as for `ImageData`.
 
     Raises:
         FileNotFoundError: if the CSV file, or images that it lists, do not exist.
-        ValueError: for a missing column or an unknown split.
+        ValueError: for a missing column, an unknown split, or a target that is no number.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class CsvData(ImageData):
         split_column: str = "split",
         group_column: str | None = None,
         separator: str | None = None,
+        target_columns: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -48,8 +52,21 @@ class CsvData(ImageData):
         self.path_column, self.label_column, self.split_column = path_column, label_column, split_column
         self.group_column = group_column
         self.separator = separator
-        self.multi_label = separator is not None
+        self.target_columns = target_columns
+        self.task = self._task()
         self._rows: list[dict[str, str]] = []
+
+    def _task(self) -> Task:
+        columns = self.target_columns
+        if columns is None:
+            return "classification" if self.separator is None else "multi_label"
+        if self.separator is not None:
+            raise ValueError(
+                f"separator={self.separator!r} is for labels, but target_columns={columns} hold numbers; give one"
+            )
+        if not columns or len(set(columns)) < len(columns):
+            raise ValueError(f"target_columns={columns} must name at least one column, and each once")
+        return "regression"
 
     def rows(self) -> list[dict[str, str]]:
         """The file's rows, blank ones left out."""
@@ -63,15 +80,34 @@ class CsvData(ImageData):
                     rows = [row for row in reader if any(str(value).strip() for value in row.values())]
                 except UnicodeDecodeError as error:
                     raise ValueError(f"{self.csv} is not encoded as UTF-8 ({error.reason}); save it so") from error
-            for option in ("path_column", "label_column", "group_column"):
-                if getattr(self, option) not in (*header, None):
-                    raise ValueError(
-                        f"{self.csv} has no column {getattr(self, option)!r}, but {list(header)}; set data.{option}"
-                    )
+            for option, column in self._columns():
+                if column not in header:
+                    raise ValueError(f"{self.csv} has no column {column!r}, but {list(header)}; set data.{option}")
             if not rows:
                 raise ValueError(f"{self.csv} lists no images")
             self._rows = rows
         return self._rows
+
+    def _columns(self) -> list[tuple[str, str]]:
+        """The columns that must be there, each with the argument that names it."""
+        named = [("path_column", self.path_column)]
+        if self.group_column is not None:
+            named.append(("group_column", self.group_column))
+        if self.target_columns is None:
+            return [*named, ("label_column", self.label_column)]
+        return [*named, *(("target_columns", column) for column in self.target_columns)]
+
+    def _number(self, row: dict[str, str], column: str) -> float:
+        try:
+            number = float(row[column])
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(
+                f"{self.csv}, row {self.rows().index(row) + 1} ({row[self.path_column]}): {row[column]!r} in column {column!r} "
+                "is no number; correct it, or leave the row out"
+            )
+        return number
 
     def _labels(self, row: dict[str, str]) -> list[str]:
         text = row[self.label_column]
@@ -80,6 +116,8 @@ class CsvData(ImageData):
 
     @property
     def class_names(self) -> list[str]:
+        if self.target_columns is not None:
+            return list(self.target_columns)
         return sorted({label for row in self.rows() for label in self._labels(row)})
 
     def sources(self) -> dict[str, ImageSource]:
@@ -104,9 +142,11 @@ class CsvData(ImageData):
         return [row[self.group_column] for row in rows] if self.group_column else None
 
     def _targets(self, rows: list[dict[str, str]]) -> Tensor:
+        if self.target_columns is not None:
+            return torch.tensor([[self._number(row, column) for column in self.target_columns] for row in rows])
         number = {name: k for k, name in enumerate(self.class_names)}
         labels = [self._labels(row) for row in rows]
-        if self.multi_label:
+        if self.task == "multi_label":
             targets = torch.zeros(len(rows), len(number))
             for i, names in enumerate(labels):
                 targets[i, [number[name] for name in names]] = 1

@@ -15,7 +15,7 @@ class ImageSource(ABC):
     """A numbered collection of images.
 
     Attributes:
-        targets: (N,) int64, or (N, K) float for several labels an image.
+        targets: (N,) int64, or (N, K) float for several labels an image or for numbers.
         names: N, for messages and predictions.
         groups: N, or none; images of one group are near-copies and stay on one side of every split.
     """

@@ -44,7 +44,9 @@ class StartFrom(ModelEdit):
         wanted = {name: tensor for name, tensor in model.state_dict().items() if self.pattern.search(name)}
         if not wanted:
             parts = ", ".join(name for name, _ in model.named_children())
-            raise ValueError(f"StartFrom(parameters={self.pattern.pattern!r}) names no weight of the model; parts: {parts}")
+            raise ValueError(
+                f"StartFrom(parameters={self.pattern.pattern!r}) names no weight of the model; parts: {parts}"
+            )
         for name, tensor in wanted.items():
             source = found.get(_MODEL + name)
             if source is None or source.shape != tensor.shape:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.parts import Part
 
-Runner = Callable[[Tensor], Tensor]  # images, uint8 (B, 3, H, W) -> probabilities (B, K)
+Runner = Callable[[Tensor], Tensor]  # images, uint8 (B, 3, H, W) -> probabilities or values (B, K)
 ShortName = Literal["onnx", "torch", "timm"]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_transfer.exports.base import Runner
 from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.tasks import answers
 
 
 class Comparison(NamedTuple):
@@ -15,15 +16,18 @@ class Comparison(NamedTuple):
 
     Attributes:
         images: how many images were compared.
-        difference: largest absolute difference of a probability between checkpoint and export.
-        spread: largest difference of a class's probability between two images, by the checkpoint: what there is to be got wrong.
-        agreeing: images that are given the same class, or the same classes.
+        difference: largest absolute difference of a probability between checkpoint and export; of a value, in its deviations.
+        spread: largest difference of a class's probability, or of a value, between two images, by the checkpoint: what there is to be
+            got wrong.
+        agreeing: images that are given the same class, or the same classes; none for regression.
+        compared: probabilities or values.
     """
 
     images: int
     difference: float
     spread: float
-    agreeing: int
+    agreeing: int | None
+    compared: str = "probabilities"
 
     def check(self, tolerance: float) -> None:
         """Raise unless the difference is at most `tolerance` times the spread.
@@ -33,17 +37,18 @@ class Comparison(NamedTuple):
         """
         if self.spread == 0:
             raise ValueError(
-                f"the checkpoint gives each of the {self.images} images the same probabilities, so the export cannot be "
-                "checked; give images of several classes (--images FOLDER)"
+                f"the checkpoint gives each of the {self.images} images the same {self.compared}, so the export cannot be "
+                "checked; give images that are not alike (--images FOLDER)"
             )
         if not self.difference <= tolerance * self.spread:  # so that NaN is refused as well
             raise ValueError(f"{self}, more than tolerance={tolerance} of that; nothing was written")
 
     def __str__(self) -> str:
-        return (
-            f"on {self.images} images the export's probabilities differ by at most {self.difference:.2g} from the checkpoint's, "
-            f"which vary by {self.spread:.2g}; the class is the same for {self.agreeing}"
+        said = (
+            f"on {self.images} images the export's {self.compared} differ by at most {self.difference:.2g} from the checkpoint's, "
+            f"which vary by {self.spread:.2g}"
         )
+        return f"{said} deviations" if self.agreeing is None else f"{said}; the class is the same for {self.agreeing}"
 
 
 @torch.no_grad()
@@ -55,15 +60,19 @@ def compare(model: Deployed, run: Runner, images: Sequence[Tensor]) -> Compariso
         run: the export.
         images: each uint8 (3, H, W); at least one.
     """
-    expected = torch.stack([model.reference(image) for image in images])
-    found = torch.cat([run(image.unsqueeze(0)) for image in images])
+    expected = model.comparable(torch.stack([model.reference(image) for image in images]))
+    found = model.comparable(torch.cat([run(image.unsqueeze(0)) for image in images]))
+    agreeing = None
+    if model.task != "regression":
+        agreeing = int((_decide(model, found) == _decide(model, expected)).all(dim=1).sum())
     return Comparison(
         images=len(images),
         difference=(found - expected).abs().max().item(),
         spread=(expected.amax(dim=0) - expected.amin(dim=0)).max().item(),
-        agreeing=int((_decide(model, found) == _decide(model, expected)).all(dim=1).sum()),
+        agreeing=agreeing,
+        compared=answers(model.task),
     )
 
 
 def _decide(model: Deployed, probability: Tensor) -> Tensor:
-    return probability >= 0.5 if model.multi_label else probability.argmax(dim=1, keepdim=True)
+    return probability >= 0.5 if model.task == "multi_label" else probability.argmax(dim=1, keepdim=True)

@@ -9,7 +9,11 @@ from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer import __version__
 from lightning_transfer.data import EvalTransform
+from lightning_transfer.models import Regressor
 from lightning_transfer.modules import TransferModule
+from lightning_transfer.tasks import answer
+
+_MEANING = {"classification": "softmax", "multi_label": "sigmoid", "regression": "in the targets' own units"}
 
 
 class MiddleOfImage(nn.Module):
@@ -44,7 +48,7 @@ class MiddleOfImage(nn.Module):
 
 
 class Deployed(nn.Module):
-    """A trained module with the preparation of its images in front and probabilities behind.
+    """A trained module with the preparation of its images in front, and probabilities or values behind.
 
     Args:
         module: what `fit` trained.
@@ -52,7 +56,7 @@ class Deployed(nn.Module):
 
     Shape:
         uint8 (B, 3, H, W), RGB, of any height and width → (B, K) in [0, 1]: softmax, or sigmoid where an image can have several
-        labels
+        labels; for regression the targets in their own units
 
     Raises:
         ValueError: for another transform than `EvalTransform`.
@@ -68,7 +72,8 @@ class Deployed(nn.Module):
         self.transform = transform
         self.prepare = MiddleOfImage(transform.size, transform.short_side)
         self.model = module.model
-        self.multi_label = module.multi_label
+        self.task = module.task
+        self.output = "value" if self.task == "regression" else "probability"
         self.class_names = module.class_names or [str(k) for k in range(module.num_classes)]
         # in a list, since it is no part of what is exported
         self._module = [module.eval()]
@@ -76,25 +81,26 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.model(to_dtype(self.prepare(image), torch.float32, scale=True)).logits.float()
-        return self._probability(logits)
+        return answer(logits, self.task)
 
     @torch.no_grad()
     def reference(self, image: Tensor) -> Tensor:
-        """Probabilities (K,) of one image, uint8 (3, H, W), as `predict` finds them: what every export must equal."""
+        """Answer (K,) to one image, uint8 (3, H, W), as `predict` finds it: what every export must equal."""
         prepared = to_dtype(self.transform(image), torch.float32, scale=True)
         logits = self._module[0](prepared.unsqueeze(0)).logits.float()  # one look: an export has no `test_views`
-        return self._probability(logits)[0]
+        return answer(logits, self.task)[0]
 
-    def _probability(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
+    def comparable(self, answers: Tensor) -> Tensor:
+        """Answers (B, K) in one unit: values as standardised in training."""
+        return self.model.standardise(answers) if isinstance(self.model, Regressor) else answers
 
     def metadata(self) -> dict[str, Any]:
         """What a user of the file must know, as plain data."""
         return {
-            "class_names": self.class_names,
-            "multi_label": self.multi_label,
+            ("target_names" if self.task == "regression" else "class_names"): self.class_names,
+            "task": self.task,
             "image": "uint8 (batch, 3, height, width), RGB, any height and width",
-            "probability": f"float32 (batch, {len(self.class_names)}), {'sigmoid' if self.multi_label else 'softmax'}",
+            self.output: f"float32 (batch, {len(self.class_names)}), {_MEANING[self.task]}",
             "preprocessing": {
                 "resize_shorter_side": self.prepare.short_side,
                 "interpolation": "bilinear, antialiased",

@@ -13,7 +13,7 @@ from lightning_transfer.exports.torch import first_line, trace
 
 
 class OnnxExport(ExportFormat):
-    """ONNX: one file with input `image`, output `probability`, and the metadata as JSON in its `metadata_props`.
+    """ONNX: one file with input `image`, output `probability` (or `value`), and the metadata as JSON in its `metadata_props`.
 
     Args:
         dynamic_batch: whether the file takes batches of any size, or one image at a time.
@@ -35,7 +35,7 @@ class OnnxExport(ExportFormat):
 
     def write(self, model: Deployed, path: Path) -> None:
         traced = trace(model, self.dynamic_batch)
-        names: dict[str, Any] = {"input_names": ["image"], "output_names": ["probability"]}
+        names: dict[str, Any] = {"input_names": ["image"], "output_names": [model.output]}
         try:
             program: Any = torch.onnx.export(traced, dynamo=True, external_data=False, verbose=False, **names)
         except torch.onnx.OnnxExporterError as error:
@@ -49,7 +49,7 @@ class OnnxExport(ExportFormat):
         session = _onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
 
         def run(image: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(["probability"], {"image": image.numpy()})[0])
+            return torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
         return run
 

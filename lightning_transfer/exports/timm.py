@@ -14,7 +14,14 @@ from lightning_transfer.backbones import TimmBackbone
 from lightning_transfer.data import EvalTransform
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
-from lightning_transfer.models import Classifier
+from lightning_transfer.models import Classifier, Regressor
+from lightning_transfer.tasks import Task, answer
+
+_PROBLEMS: dict[Task, str] = {  # how Hugging Face's configurations call them
+    "classification": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
 
 
 class TimmExport(ExportFormat):
@@ -38,7 +45,7 @@ class TimmExport(ExportFormat):
         save_for_hf(
             network,
             str(path),
-            model_config={"label_names": model.class_names, "problem_type": _problem(model.multi_label)},
+            model_config={"label_names": model.class_names, "problem_type": _PROBLEMS[model.task]},
             safe_serialization=True,
             data_config={
                 "input_size": (3, model.prepare.size, model.prepare.size),
@@ -63,11 +70,11 @@ class TimmExport(ExportFormat):
                 "format=onnx or torch can write it"
             ) from error
         transform = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
-        several = json.loads((path / "config.json").read_text())["problem_type"] == _problem(True)
+        problem = json.loads((path / "config.json").read_text())["problem_type"]
+        task = next(task for task, name in _PROBLEMS.items() if name == problem)
 
         def run(image: Tensor) -> Tensor:
-            logits: Tensor = network(torch.stack([transform(to_pil_image(one)) for one in image]))
-            return logits.sigmoid() if several else logits.softmax(dim=-1)
+            return answer(network(torch.stack([transform(to_pil_image(one)) for one in image])), task)
 
         return run
 
@@ -83,7 +90,16 @@ def _parts(model: nn.Module) -> tuple[TimmBackbone, nn.Linear]:
             f"format=timm needs head=LinearHead, which is what timm's models end in, not {type(model.head).__name__}; "
             "format=onnx or torch can write it"
         )
-    return model.backbone, model.head
+    return model.backbone, _in_own_units(model, model.head) if isinstance(model, Regressor) else model.head
+
+
+@torch.no_grad()
+def _in_own_units(model: Regressor, head: nn.Linear) -> nn.Linear:
+    """Fold the change of units into the head."""
+    folded = nn.Linear(head.in_features, head.out_features)
+    folded.weight.copy_(head.weight * model.deviation[:, None])
+    folded.bias.copy_(model.mean if head.bias is None else head.bias * model.deviation + model.mean)
+    return folded
 
 
 @torch.no_grad()
@@ -105,8 +121,3 @@ def _crop(transform: EvalTransform) -> float:
     exact = transform.size / transform.short_side
     shares = (transform.crop, exact, transform.size / (transform.short_side + 0.5))
     return next(share for share in shares if math.floor(transform.size / share) == transform.short_side)
-
-
-def _problem(multi_label: bool) -> str:
-    """How Hugging Face's configurations call it."""
-    return "multi_label_classification" if multi_label else "single_label_classification"

@@ -55,7 +55,7 @@ def cached_features(
         raise ValueError(
             f"{len(source) - len(found.target)} images could not be read when {place} was made; data.on_error=skip leaves them out"
         )
-    return found
+    return found._replace(task=data.task)
 
 
 def read_features(folder: str | Path) -> Embedded:

@@ -1,5 +1,7 @@
-"""Metrics: made for K classes, they compare logits with targets."""
+"""Metrics: made for K classes or targets, they compare logits with targets."""
 
-from lightning_transfer.metrics.classification import classification_metrics
+from lightning_transfer.metrics.classification import classification_metrics, multi_label_metrics
+from lightning_transfer.metrics.regression import regression_metrics
+from lightning_transfer.metrics.usual import usual_metrics
 
-__all__ = ["classification_metrics"]
+__all__ = ["classification_metrics", "multi_label_metrics", "regression_metrics", "usual_metrics"]

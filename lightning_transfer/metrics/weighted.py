@@ -64,7 +64,9 @@ def _multi(logits: Tensor, target: Tensor) -> Callable[[Tensor], dict[str, Tenso
         return found | {
             "f1": (2 * (weight @ (chosen * label)) / concerned.clamp(min=1e-9)).mean(dim=1),
             "ece": (weight @ gap).abs().sum(dim=1) / total,
-            "map": torch.stack([_average_precision(probability[:, k], label[:, k], weight) for k in range(classes)]).nanmean(0),
+            "map": torch.stack(
+                [_average_precision(probability[:, k], label[:, k], weight) for k in range(classes)]
+            ).nanmean(0),
         }
 
     return measure

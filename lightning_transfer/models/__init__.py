@@ -1,5 +1,6 @@
 """Models: images (B, C, H, W) in [0, 1] to `Prediction`."""
 
 from lightning_transfer.models.classifier import Classifier
+from lightning_transfer.models.regressor import Regressor
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "Regressor"]

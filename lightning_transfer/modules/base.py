@@ -26,6 +26,7 @@ from lightning_transfer.edits.freeze import keep_frozen_in_eval
 from lightning_transfer.optim import Optim, group_table
 from lightning_transfer.parts import Part, describe
 from lightning_transfer.seeds import derived_seed, run_seed
+from lightning_transfer.tasks import Task, answer
 
 
 class TransferModule(Part, LightningModule, ABC):
@@ -35,7 +36,7 @@ class TransferModule(Part, LightningModule, ABC):
         num_classes: K.
         class_names: K names in the order of the logits; the checkpoint carries them to whoever predicts.
         image_size: side of the images in pixels, where it is known.
-        multi_label: whether an image can have several labels.
+        task: what the targets are.
         optim: optimiser, schedule and groups.
         metrics: compares logits with targets in validation and test.
         channels_last: whether images and weights are laid out with channels last in memory.
@@ -52,7 +53,7 @@ class TransferModule(Part, LightningModule, ABC):
         num_classes: int,
         class_names: list[str] | None,
         image_size: int | None,
-        multi_label: bool,
+        task: Task,
         optim: Optim,
         metrics: MetricCollection,
         channels_last: bool,
@@ -67,7 +68,7 @@ class TransferModule(Part, LightningModule, ABC):
         self.num_classes = num_classes
         self.class_names = class_names
         self.image_size = image_size
-        self.multi_label = multi_label
+        self.task = task
         self.optim = optim
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.compile_model = compile
@@ -156,15 +157,13 @@ class TransferModule(Part, LightningModule, ABC):
         options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": float(len(batch.image))}
         self.log(f"{metrics.prefix}loss", output.loss, prog_bar=True, sync_dist=True, **options)
         if output.logits is not None and output.target is not None:
-            metrics.update(output.logits, output.target.long() if self.multi_label else output.target)
+            metrics.update(output.logits, output.target.long() if self.task == "multi_label" else output.target)
             for name, metric in metrics.items():
                 self.log(name, metric, metric_attribute="metrics", **options)  # Lightning looks for the name but once
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
-        """Return the classes' probabilities (B, K) and the batch that they belong to, without its images."""
-        logits = self.test_logits(batch.image).float()
-        probability = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
-        return probability, batch._replace(image=batch.image.new_empty(0))
+        """Return probabilities, or the predicted values, (B, K), and the batch that they belong to, without its images."""
+        return answer(self.test_logits(batch.image).float(), self.task), batch._replace(image=batch.image.new_empty(0))
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
@@ -196,6 +195,10 @@ class TransferModule(Part, LightningModule, ABC):
             raise ValueError(
                 f"images must be floats in [0, 1], but are {image.dtype} in [{image.min():.3g}, {image.max():.3g}]; "
                 "leave mean and standard deviation to the backbone"
+            )
+        if self.task == "regression" and (not target.is_floating_point() or target.shape[1:] != (self.num_classes,)):
+            raise ValueError(
+                f"regression takes targets (B, {self.num_classes}) of floats, but they are {tuple(target.shape)} {target.dtype}"
             )
         if target.ndim == 1 and not target.is_floating_point() and target.max() >= self.num_classes:
             raise ValueError(f"the data has a target {int(target.max())}, but the model num_classes={self.num_classes}")

@@ -26,7 +26,7 @@ def save_classifier(backbone: Backbone, head: LinearHead, data: ImageData, path:
         data.num_classes,
         class_names=list(data.class_names),
         image_size=data.image_size,
-        multi_label=data.multi_label,
+        task=data.task,
     )
     module.model.head.load_state_dict(head.state_dict())
     checkpoint = {

@@ -14,6 +14,8 @@ from lightning_transfer.probes.selection import best, check_data, check_values, 
 class RidgeProbe(Probe):
     """Least squares on targets of +1 for an image's classes and -1 for others, with penalty `strength × |W|²`, intercept without.
 
+    Targets that are numbers are learned as they are, and R² on the validation split chooses one strength for all of them.
+
     One eigendecomposition, of the Gram matrix of dimensions or, where there are fewer, of images, serves all strengths. The scores are
     scikit-learn's `RidgeClassifier`'s; they are no log-probabilities, and their calibration error says little.
 
@@ -29,6 +31,8 @@ class RidgeProbe(Probe):
         Rifkin, Lippert, "Notes on Regularized Least Squares", MIT-CSAIL-TR-2007-025.
     """
 
+    tasks = ("classification", "multi_label", "regression")
+
     def __init__(
         self,
         strength: Sequence[float] = (1e-1, 1.0, 10.0, 1e2, 1e3, 1e4, 1e5),
@@ -40,15 +44,16 @@ class RidgeProbe(Probe):
 
     def fit(self, train: Embedded, val: Embedded | None, num_classes: int) -> FittedProbe:
         hint = f"strength=[{self.strength[len(self.strength) // 2]:g}]"
-        val = check_data(len(self.strength), hint, train, val, num_classes)
+        val = check_data(len(self.strength), hint, train, val, num_classes, self.tasks)
         scale = scaling(train.embedding, self.standardise)
-        target = 2 * one_hot(train.target, num_classes, torch.float64) - 1
+        numbers = train.task == "regression"
+        target = train.target.double() if numbers else 2 * one_hot(train.target, num_classes, torch.float64) - 1
         bias = target.mean(0)
         solver = _decompose(scale(train.embedding), target - bias)
         chosen = 0
         if val is not None:
             projected = scale(val.embedding).double() @ solver.basis
-            scores = [score(projected @ solver.inner(strength) + bias, val.target) for strength in self.strength]
+            scores = [score(projected @ solver.inner(s) + bias, val.target, val.task) for s in self.strength]
             chosen = best(scores)
         weight = solver.basis @ solver.inner(self.strength[chosen])
         return FittedProbe(scale.head(weight.T, bias, train.embedding), {"strength": self.strength[chosen]})

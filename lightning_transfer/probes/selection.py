@@ -1,23 +1,29 @@
 """What all probes ask of their data, and how the validation split chooses."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.functional.regression import r2_score
 
-from lightning_transfer.contracts import Embedded
+from lightning_transfer.contracts import Embedded, Probe
+from lightning_transfer.tasks import Task
 
 
-def score(logits: Tensor, target: Tensor) -> float:
-    """What the validation split compares: accuracy, or macro mean average precision for several labels an image.
+def score(logits: Tensor, target: Tensor, task: Task = "classification") -> float:
+    """What the validation split compares: accuracy, macro mean average precision for several labels an image, or R² for numbers.
 
     Args:
-        logits: (N, K); anything that is not finite scores -1.
+        logits: (N, K); anything that is not finite scores below everything else.
         target: (N,) or (N, K).
+        task: what the targets are.
     """
     if not logits.isfinite().all():
-        return -1.0
+        return -math.inf
+    if task == "regression":
+        return float(r2_score(logits, target.to(logits)))
     if target.ndim == 1:
         return (logits.argmax(dim=1) == target).double().mean().item()
     return float(multilabel_average_precision(logits, target.long(), num_labels=target.shape[1]))
@@ -35,7 +41,12 @@ def check_values(name: str, values: Sequence[float]) -> None:
 
 
 def check_data(
-    count: int, without_choice: str, train: Embedded, val: Embedded | None, num_classes: int
+    count: int,
+    without_choice: str,
+    train: Embedded,
+    val: Embedded | None,
+    num_classes: int,
+    tasks: Sequence[Task] = Probe.tasks,
 ) -> Embedded | None:
     """Refuse data that the probe could not be fitted to, or that could not choose.
 
@@ -45,6 +56,7 @@ def check_data(
         train: to fit on.
         val: to choose on.
         num_classes: K.
+        tasks: that the probe is for.
 
     Returns:
         the validation split if there is something to choose
@@ -52,6 +64,8 @@ def check_data(
     Raises:
         ValueError: saying what would do.
     """
+    if train.task not in tasks:
+        raise ValueError(f"this probe learns {' and '.join(tasks)}, not {train.task}; RidgeProbe does")
     for split in (train,) if val is None else (train, val):
         _check_split(split, num_classes)
     if len(train.target) == 0 or (train.target.ndim == 1 and len(torch.unique(train.target)) < 2):
@@ -62,6 +76,8 @@ def check_data(
         raise ValueError(
             f"no validation images to choose one of {count}; set data.val_fraction above 0, or leave no choice: {without_choice}"
         )
+    if train.task == "regression" and len(val.target) < 2:
+        raise ValueError(f"R² needs two validation images, but there is {len(val.target)}; raise data.val_fraction")
     return val
 
 

@@ -49,4 +49,4 @@ def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.d
     found = torch.cat(logits)
     if not found.isfinite().all():
         raise ValueError(f"the logits of {names[int((~found.isfinite()).any(1).nonzero()[0])]} are not all finite")
-    return Scored(found, torch.cat(targets), names, groups and [groups[name] for name in names])
+    return Scored(found, torch.cat(targets), names, [groups[name] for name in names] if groups else None)

@@ -43,7 +43,10 @@ HEAD = "--model.optim.groups.head_multiplier={}"
 DECAY = "--model.optim.optimizer.weight_decay=0"
 EDIT, PHASES = "--model.edits+=lightning_transfer.edits.{}", "--trainer.callbacks+=lightning_transfer.callbacks.Phases"
 FROM_PROBE = [EDIT.format("StartFrom"), "--model.edits.ckpt_path=PROBE", "--model.edits.parameters=.", HEAD.format(1)]
-HELD, SLOW = EDIT.format("HoldStatistics"), (0.0001, 0.0003, 0.001)  # a probe is fitted on features by the source's statistics
+HELD, SLOW = (
+    EDIT.format("HoldStatistics"),
+    (0.0001, 0.0003, 0.001),
+)  # a probe is fitted on features by the source's statistics
 WAYS = {
     "from scratch": Way(["--model.backbone.pretrained=false"]),
     "full": Way([]),
@@ -68,7 +71,9 @@ LABELS = {"digits": ("1", "10", "100", "all"), "stamps": ("1", "10", "all"), "mn
 def cell(data: str, labels: str) -> Cell:
     """Data of one column of the table, and a training's length: longer where there are more labels."""
     config, flags = CONFIGS[data]
-    steps, batch = (120, 25) if labels in ("1", "10") else (200, 64) if (data, labels) == ("mnist", "all") else (240, 32)
+    steps, batch = (
+        (120, 25) if labels in ("1", "10") else (200, 64) if (data, labels) == ("mnist", "all") else (240, 32)
+    )
     few = f"--data.labels_per_class={'null' if labels == 'all' else labels}"
     return Cell(config, [*flags, few], steps, batch)
 
@@ -134,9 +139,17 @@ def probes(place: Cell, seed: int, folder: Path) -> dict[str, Figures]:
     flags = [*place.flags, f"--data.split_seed={seed}", f"--trainer.default_root_dir={folder}", *QUIET]
     cli = TransferCLI(["fit", "--config", place.config, *flags, "--trainer.max_steps=0", "--trainer.logger=false"])
     kinds = [LogisticProbe(), KnnProbe(k=(1, 5, 10, 20, 50))]
-    rows = probe(cli.datamodule, cli.model.model.backbone, probes=kinds, cache=str(folder.parent.parent / "features"), out=str(folder))
+    rows = probe(
+        cli.datamodule,
+        cli.model.model.backbone,
+        probes=kinds,
+        cache=str(folder.parent.parent / "features"),
+        out=str(folder),
+    )
     named = zip(("probe", "kNN"), rows, strict=True)
-    figures = {way: {"val": row["val/accuracy"], "test": row["test/accuracy"], "ece": row["test/ece"]} for way, row in named}
+    figures = {
+        way: {"val": row["val/accuracy"], "test": row["test/accuracy"], "ece": row["test/ece"]} for way, row in named
+    }
     figures["probe"] |= _shifted(folder / "probe.ckpt", seed, place)
     return figures
 
@@ -182,14 +195,18 @@ def column(data: str, labels: str, seeds: int, out: Path) -> dict[str, list[Figu
     """All ways for one number of labels: a list of figures, one a seed, for each way."""
     place, found = cell(data, labels), {}
     root = out / data / labels
-    of_probes = [once(root / "probe" / str(s), lambda s=s: probes(place, s, root / "probe" / str(s))) for s in range(seeds)]
+    of_probes = [
+        once(root / "probe" / str(s), lambda s=s: probes(place, s, root / "probe" / str(s))) for s in range(seeds)
+    ]
     for way in ("probe", "kNN"):
         found[way] = [figures[way] for figures in of_probes]
     chosen: dict[str, float] = {}
 
     def run(way: str, rate: float, seed: int) -> Figures:
         folder = root / way.replace(" ", "_") / f"{rate:g}" / str(seed)
-        result: Figures = once(folder, lambda: train(place, way, rate, seed, folder, root / "probe" / str(seed) / "probe.ckpt"))
+        result: Figures = once(
+            folder, lambda: train(place, way, rate, seed, folder, root / "probe" / str(seed) / "probe.ckpt")
+        )
         return result
 
     for way in ways(data, labels) if data != "emoji" else SHORT:
@@ -219,14 +236,21 @@ def draw(rows: list[dict[str, Any]], curves: list[list[Figures]], path: Path) ->
     axes = figure.subplots(1, len(panels) + bool(curves), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=False):
         shown = [row for row in rows if row["column"] == panel][::-1]
-        axis.errorbar([row["accuracy"] for row in shown], [row["way"] for row in shown], xerr=[row["deviation"] for row in shown], fmt="o")
+        axis.errorbar(
+            [row["accuracy"] for row in shown],
+            [row["way"] for row in shown],
+            xerr=[row["deviation"] for row in shown],
+            fmt="o",
+        )
         axis.set_title(panel)
         axis.set_xlabel("test accuracy, %")
         axis.grid(alpha=0.3)
     for name, label in (("test", "Google"), ("twitter", "Twitter"), ("val", "validation")) if curves else ():
         values = [[100 * curve[i][name] for curve in curves] for i in range(len(curves[0]))]
         means, deviations = zip(*map(mean_and_deviation, values), strict=True)
-        axes[-1].errorbar([point["alpha"] for point in curves[0]], means, yerr=deviations, marker="o", markersize=3, label=label)
+        axes[-1].errorbar(
+            [point["alpha"] for point in curves[0]], means, yerr=deviations, marker="o", markersize=3, label=label
+        )
     if curves:
         axes[-1].set(title="WiSE-FT", xlabel="alpha: 0 is the probe, 1 is LP-FT", ylabel="accuracy, %")
         axes[-1].grid(alpha=0.3)
@@ -254,15 +278,28 @@ def main() -> None:
                     title = {"test": "Google", "twitter": "Twitter"}[name] if args.data == "emoji" else title
                     mean, deviation = mean_and_deviation([100 * figures[name] for figures in of_seeds])
                     ece = mean_and_deviation([100 * figures["ece"] for figures in of_seeds])[0]
-                    detail = {key: [f[key] for f in of_seeds] for key in ("rate", "alpha", "kept") if key in of_seeds[0]}
-                    rows.append({"column": title, "way": way, "accuracy": mean, "deviation": deviation, "ece": ece, "chosen": detail})
+                    detail = {
+                        key: [f[key] for f in of_seeds] for key in ("rate", "alpha", "kept") if key in of_seeds[0]
+                    }
+                    rows.append(
+                        {
+                            "column": title,
+                            "way": way,
+                            "accuracy": mean,
+                            "deviation": deviation,
+                            "ece": ece,
+                            "chosen": detail,
+                        }
+                    )
     with (args.out / f"{args.data}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     draw(rows, curves, args.out / f"{args.data}.png")
     for row in rows:
-        print(f"{row['column']:<20} {row['way']:<14} {row['accuracy']:5.1f} ± {row['deviation']:4.1f} %  ECE {row['ece']:4.1f}  {row['chosen']}")
+        print(
+            f"{row['column']:<20} {row['way']:<14} {row['accuracy']:5.1f} ± {row['deviation']:4.1f} %  ECE {row['ece']:4.1f}  {row['chosen']}"
+        )
     report({"data": args.data, "seeds": args.seeds, "rows": rows})
 
 

@@ -46,7 +46,8 @@ def measure(config: str, seeds: int, out: Path, extra: Sequence[str]) -> dict[st
     results, times = [], []
     for seed in range(seeds):
         result, seconds = train_and_test(config, out / config / str(seed), seed, extra)
-        print(f"  {config}, seed {seed}: test/accuracy {result['test/accuracy']:.4f} in {seconds:.0f} s", flush=True)
+        name = "test/accuracy" if "test/accuracy" in result else "test/mae"
+        print(f"  {config}, seed {seed}: {name} {result[name]:.4f} in {seconds:.0f} s", flush=True)
         results.append(result)
         times.append(seconds)
     figures = {name: mean_and_deviation([result[name] for result in results]) for name in results[0]}

@@ -39,7 +39,9 @@ class EpochTimes(Callback):
 def folders(args: Namespace, where: Path) -> int:
     """Link the images as train/CLASS, one of each class as val/CLASS; returns the number for training in whole batches."""
     script = Path(__file__).parents[1] / "data" / "class_folders.py"
-    subprocess.run([sys.executable, script, args.images / "index.csv", where / "train"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, script, args.images / "index.csv", where / "train"], check=True, stdout=subprocess.DEVNULL
+    )
     for folder in (where / "train").iterdir():
         moved = next(folder.iterdir())
         (where / "val" / folder.name).mkdir(parents=True)
@@ -47,7 +49,7 @@ def folders(args: Namespace, where: Path) -> int:
     return sum(1 for _ in (where / "train").rglob("*.*")) // args.batch * args.batch
 
 
-def theirs(args: Namespace, where: Path, samples: int) -> list[float]:
+def theirs(args: Namespace, where: Path) -> list[float]:
     """Samples a second of each epoch but the first, by timm's log."""
     command = [
         "train.py", "--data-dir", str(where), "--train-split", "train", "--val-split", "val", "--model", args.model,
@@ -56,7 +58,9 @@ def theirs(args: Namespace, where: Path, samples: int) -> list[float]:
         "--weight-decay", "0.05", "--scale", "0.35", "1.0", "--ratio", "0.75", "1.3333", "--hflip", "0.5", "--color-jitter", "0",
         "--train-interpolation", "bilinear", "--warmup-epochs", "0", "--log-interval", "1000", "--output", str(where / "timm"),
     ]  # fmt: skip
-    run = subprocess.run([sys.executable, *command], cwd=args.timm, env=_environment(), capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, *command], cwd=args.timm, env=_environment(), capture_output=True, text=True, check=False
+    )
     rates = re.findall(r"Train: (\d+) \[.*\(100%\)\].*?\([\d.]+s, +([\d.]+)/s\)", run.stdout + run.stderr)
     if len(rates) < args.epochs:
         sys.exit(f"timm's script failed:\n{(run.stdout + run.stderr)[-2000:]}")
@@ -88,7 +92,12 @@ def main() -> None:
     """Measure in turns."""
     arguments = parser(__doc__)
     arguments.add_argument("--timm", type=Path, required=True, help="folder of timm's repository")
-    arguments.add_argument("--images", type=Path, default=Path("data/stamps"), help="folder with index.csv, as scripts/data/stamps.py makes it")
+    arguments.add_argument(
+        "--images",
+        type=Path,
+        default=Path("data/stamps"),
+        help="folder with index.csv, as scripts/data/stamps.py makes it",
+    )
     arguments.add_argument("--model", default="resnet18")
     for name, value in (("pixels", 128), ("batch", 32), ("workers", 2), ("epochs", 3), ("rounds", 3)):
         arguments.add_argument(f"--{name}", type=int, default=value)
@@ -100,14 +109,21 @@ def main() -> None:
         where = Path(folder)
         samples = folders(args, where)
         for _ in range(args.rounds):
-            of_timm, of_ours = theirs(args, where, samples), ours(args, where, samples)
+            of_timm, of_ours = theirs(args, where), ours(args, where, samples)
             rates["timm"] += of_timm
             rates["ours"] += of_ours
             ratios.append(statistics.median(of_ours) / statistics.median(of_timm))
     for name, values in rates.items():
         print(f"{name:<6} {median(values, ' samples a second', 1)}")
     print(f"ratio  {median(ratios)}")
-    report({"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios), **{k: statistics.median(v) for k, v in rates.items()}})
+    report(
+        {
+            "ratio": statistics.median(ratios),
+            "low": min(ratios),
+            "high": max(ratios),
+            **{k: statistics.median(v) for k, v in rates.items()},
+        }
+    )
 
 
 if __name__ == "__main__":

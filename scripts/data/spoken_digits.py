@@ -17,10 +17,52 @@ import tempfile
 from pathlib import Path
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-VOICES = (
-    "f1 f2 f3 f4 f5 m1 m2 m3 m4 m5 m6 m7 m8 adam anika belinda benjamin caleb david edward grandma iven john linda max michel norbert "
-    "pablo paul quincy rob shelby steph travis victor zac Andrea Annie Denis Gene Henrique Hugo Mario Michael"
-).split()
+VOICES = [
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "m5",
+    "m6",
+    "m7",
+    "m8",
+    "adam",
+    "anika",
+    "belinda",
+    "benjamin",
+    "caleb",
+    "david",
+    "edward",
+    "grandma",
+    "iven",
+    "john",
+    "linda",
+    "max",
+    "michel",
+    "norbert",
+    "pablo",
+    "paul",
+    "quincy",
+    "rob",
+    "shelby",
+    "steph",
+    "travis",
+    "victor",
+    "zac",
+    "Andrea",
+    "Annie",
+    "Denis",
+    "Gene",
+    "Henrique",
+    "Hugo",
+    "Mario",
+    "Michael",
+]
 ACCENTS = ("en-gb", "en-us", "en-gb-scotland", "en-gb-x-gbclan")
 REPEATS = 4
 HEADER = ("audio", "digit", "voice", "accent", "words_per_minute", "pitch", "split")
@@ -49,7 +91,9 @@ def main() -> None:
     for tool in ("espeak-ng", "ffmpeg"):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is missing (Debian package {tool}); install it, then run this again")
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(os.environ.get("LIGHTNING_TRANSFER_DATA", "data")) / "spoken_digits")
+    root = Path(
+        sys.argv[1] if len(sys.argv) > 1 else Path(os.environ.get("LIGHTNING_TRANSFER_DATA", "data")) / "spoken_digits"
+    )
     generator = random.Random(0)
     rows = []
     for number, voice in enumerate(VOICES):

@@ -26,7 +26,7 @@ def trained(trainer, data, epochs=0, path="made.ckpt"):
     optim = Optim(partial(SGD, lr=0.1, momentum=0.9), schedule=None)
     backbone = TimmBackbone("test_resnet", pretrained=False)
     module = FinetuneModule(backbone, data.num_classes, optim, class_names=data.class_names, image_size=32,
-                            multi_label=data.multi_label)  # fmt: skip
+                            task=data.task)  # fmt: skip
     if not epochs:
         torch.nn.init.normal_(module.model.head.weight, std=30)
     run = trainer(max_epochs=epochs or 1, limit_train_batches=1.0 if epochs else 1, limit_val_batches=0)
@@ -137,7 +137,9 @@ def test_several_labels_an_image(trainer):
     found = json.loads(Path("out/report.json").read_text())["sets"]["val"]
     assert {"map", "f1", "ece", "nll_scaled"} <= set(found)
     assert found["nll_scaled"]["value"] <= found["nll"]["value"]
-    assert {row["true"] for row in table("out/worst.csv")} <= {f"{no}{n}" for n in ("ant", "bee", "cow", "dog") for no in ("", "not ")}
+    assert {row["true"] for row in table("out/worst.csv")} <= {
+        f"{no}{n}" for n in ("ant", "bee", "cow", "dog") for no in ("", "not ")
+    }
 
 
 def test_complaints(trainer, complaint):

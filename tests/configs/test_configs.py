@@ -13,18 +13,21 @@ from lightning_transfer.configs_path import PACKAGED
 EXPERIMENTS = sorted(
     str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer"
 )
-NEEDS_DATA = {"finetune/emoji", "finetune/mnist", "finetune/stamps"}
+NEEDS_DATA = {"finetune/augmented", "finetune/emoji", "finetune/mnist", "finetune/stamps"}
 
 
 def make_inputs():
-    """The photos and the list of labels that `folder` and `csv` ask their user for."""
-    rows = ["path,label"]
+    """The photos and the lists of labels and numbers that `folder`, `csv` and `regression` ask their user for."""
+    rows, angles = ["path,label"], ["path,angle"]
     for name in ("ant", "bee"):
         Path("photos", name).mkdir(parents=True)
         for i in range(10):
             Image.new("RGB", (40, 30), (20 * i, 90, 100)).save(f"photos/{name}/{i}.png")
             rows.append(f"photos/{name}/{i}.png,{name}")
+            angles.append(f"../../photos/{name}/{i}.png,{3 * i}")
     Path("labels.csv").write_text("\n".join(rows))
+    Path("data/rotated_digits").mkdir(parents=True)
+    Path("data/rotated_digits/index.csv").write_text("\n".join(angles))
 
 
 SMALL = ["--data.image_size=32", "--data.num_workers=0"]

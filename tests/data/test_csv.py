@@ -1,4 +1,5 @@
 import pytest
+import torch
 from PIL import Image
 
 from lightning_transfer.data import CsvData
@@ -54,6 +55,59 @@ def test_a_group_stays_on_one_side_of_the_splits(write):
     assert len(data.splits()["test"]) == 8
     with pytest.raises(ValueError, match=r"no column 'scene', but .*; set data\.group_column"):
         CsvData(write("path,label\n0.png,a\n"), group_column="scene").sources()
+
+
+def test_numbers_are_targets_named_by_their_columns(write):
+    data = CsvData(write("path,width,height\n0.png,1.5,-2\n1.png, 3 ,1e3\n"), target_columns=["height", "width"])
+    assert data.task == "regression"
+    assert data.class_names == ["height", "width"]
+    assert data.sources()["train"].targets.tolist() == [[-2, 1.5], [1000, 3]]
+
+
+def test_numbers_are_split_by_seed_and_group_alone(write):
+    rows = "".join(f"{i % 4}.png,{i / 7},{i // 4}\n" for i in range(40))
+    path = write("path,size,patient\n" + rows)
+
+    def sizes(**options):
+        data = CsvData(path, target_columns=["size"], **options)
+        return {name: source.targets.flatten().tolist() for name, source in data.splits().items()}
+
+    assert {name: len(found) for name, found in sizes().items()} == {"train": 29, "val": 3, "test": 8}
+    assert sizes() == sizes()
+    assert sizes() != sizes(split_seed=1)
+    assert set(sizes(fraction=0.5)["train"]) < set(sizes()["train"])
+    assert len(sizes(fraction=0.5)["train"]) == 14
+    groups = CsvData(path, target_columns=["size"], group_column="patient").splits()
+    assert not set(groups["train"].groups) & set(groups["test"].groups)
+    data = CsvData(path, target_columns=["size"])
+    mean, deviation = data.target_statistics
+    found = torch.tensor(sizes()["train"])
+    torch.testing.assert_close(
+        torch.stack([mean[0], deviation[0]]), torch.stack([found.mean(), found.std(correction=0)])
+    )
+    assert data.summary().columns[2].header == "mean ± deviation"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target_columns": ["size"]}, r"list\.csv, row 2 \(1\.png\): 'big' in column 'size' is no number"),
+        ({"target_columns": ["other"]}, "row 3 .*: '' in column 'other' is no number"),
+        ({"target_columns": ["nan"]}, "row 1 .*: 'nan' in column 'nan' is no number"),
+        ({"target_columns": ["depth"]}, r"no column 'depth', but \['path', .*; set data\.target_columns"),
+        ({"target_columns": []}, r"target_columns=\[\] must name at least one"),
+        ({"target_columns": ["size", "size"]}, "each once"),
+        ({"target_columns": ["size"], "separator": "|"}, "separator='|' is for labels".replace("|", r"\|")),
+        (
+            {"target_columns": ["good"], "labels_per_class": 1, "val_fraction": 0, "test_fraction": 0},
+            "labels_per_class=1, but numbers have no classes; use fraction",
+        ),
+    ],
+)
+def test_complaints_of_numbers(write, options, message):
+    text = "path,size,other,nan,good\n0.png,1,1,nan,1\n\n1.png,big,2,1,1\n2.png,3,,1,1\n"
+    with pytest.raises(ValueError, match=message):
+        CsvData(write(text), **options).splits()
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_csv_with_one_and_with_several_labels(tmp_path):
     several = CsvData(
         write_csv(tmp_path / "b.csv", [("ant/0.png", "x|y"), ("bee/0.png", ""), ("ant/1.png", "y")]), separator="|"
     )
-    assert several.multi_label
+    assert several.task == "multi_label"
     assert several.sources()["train"].targets.tolist() == [[1, 1], [0, 0], [0, 1]]
 
 

@@ -39,7 +39,9 @@ def run(way: str, devices: int, out: Path) -> None:
     trainer.fit(module, data)
     moved = [k for k, v in module.state_dict().items() if not torch.equal(v, before[k])]
     loss = trainer.callback_metrics["train/loss"]
-    torch.save({"weights": module.state_dict(), "moved": moved, "loss": loss}, out / f"{devices}_{trainer.global_rank}.pt")
+    torch.save(
+        {"weights": module.state_dict(), "moved": moved, "loss": loss}, out / f"{devices}_{trainer.global_rank}.pt"
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -5,6 +5,7 @@ from lightning_transfer import FinetuneModule, TimmBackbone
 from lightning_transfer.data import EvalTransform
 from lightning_transfer.exports import Deployed
 from lightning_transfer.heads import LinearHead
+from lightning_transfer.models import Regressor
 
 NAMES = ["leaf", "stone", "water"]
 
@@ -34,6 +35,8 @@ def deployed(images):
             TimmBackbone(name, pretrained=False), 3, class_names=NAMES, image_size=size, **options
         ).eval()
         model = Deployed(module, EvalTransform(size, crop))
+        if isinstance(module.model, Regressor):
+            module.model.set_units(torch.tensor([2000.0, 0.0, -5.0]), torch.tensor([50.0, 0.1, 3.0]))
         if isinstance(module.model.head, LinearHead):
             tell_apart(model, images)
         return model

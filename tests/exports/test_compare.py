@@ -23,7 +23,7 @@ def test_finds_the_largest_difference_and_the_classes_that_agree(deployed, image
 
 
 def test_several_labels_agree_if_all_of_them_do(deployed, images):
-    model = deployed(multi_label=True)
+    model = deployed(task="multi_label")
 
     def one_label_turned(image):
         probability = model(image)
@@ -32,6 +32,27 @@ def test_several_labels_agree_if_all_of_them_do(deployed, images):
 
     assert compare(model, model, images).agreeing == 6
     assert compare(model, one_label_turned, images).agreeing == 0
+
+
+def test_values_are_compared_in_their_deviations(deployed, images):
+    model = deployed(task="regression")
+    expected = torch.stack([model.reference(image) for image in images])
+
+    def run(image):
+        return model(image) + torch.tensor(
+            [0.0, 0.05, 0.0]
+        )  # half a deviation of the second value, a thousandth of the first
+
+    found = compare(model, run, images)
+    assert found.agreeing is None
+    assert found.difference == pytest.approx(0.5, rel=1e-3)
+    spread = (expected.amax(0) - expected.amin(0)) / torch.tensor([50.0, 0.1, 3.0])
+    assert found.spread == pytest.approx(spread.max().item(), rel=1e-4)
+    with pytest.raises(
+        ValueError, match=r"the export's values differ by at most 0\.5 .* deviations, more than tolerance"
+    ):
+        found.check(0.001)
+    compare(model, model, images).check(0.02)
 
 
 def test_nan_is_refused(deployed, images):

@@ -19,13 +19,13 @@ def test_the_middle_is_that_of_the_transform(size, crop):
             assert torch.equal(middle(image[None])[0], transform(image)), (height, width)
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_predicts_what_the_module_predicts(deployed, images, multi_label):
-    model = deployed(multi_label=multi_label)
+@pytest.mark.parametrize("task", ["classification", "multi_label"])
+def test_predicts_what_the_module_predicts(deployed, images, task):
+    model = deployed(task=task)
     for image in images:
         torch.testing.assert_close(model(image[None])[0], model.reference(image))
     sums = torch.stack([model.reference(image).sum() for image in images])
-    assert torch.allclose(sums, torch.ones(6)) != multi_label
+    assert torch.allclose(sums, torch.ones(6)) == (task == "classification")
 
 
 def test_refuses_transforms_that_it_cannot_write():

@@ -26,17 +26,29 @@ def test_timm_loads_the_same_logits(deployed, images, tmp_path, name):
     assert network.pretrained_cfg["label_names"] == ["leaf", "stone", "water"]
 
 
-@pytest.mark.parametrize(("crop", "multi_label"), [(0.875, False), (1.0, True), (0.95, False)])
-def test_timm_prepares_images_alike(deployed, images, tmp_path, crop, multi_label):
-    model = deployed(crop=crop, multi_label=multi_label, size=70)
+def test_timm_loads_the_same_values(deployed, images, tmp_path):
+    for head in (LinearHead, partial(LinearHead, bias=False)):
+        model = deployed(task="regression", head=head)
+        TimmExport().write(model, tmp_path / str(head))
+        network = timm.create_model(f"local-dir:{tmp_path / str(head)}", pretrained=True).eval()
+        backbone = model.model.backbone
+        pixels = to_dtype(model.prepare(images[0][None]), torch.float32, scale=True)
+        torch.testing.assert_close(network((pixels - backbone.mean) / backbone.std), model.model(pixels).logits)
+
+
+@pytest.mark.parametrize(("crop", "task"), [(0.875, "classification"), (1.0, "multi_label"), (0.95, "regression")])
+def test_timm_prepares_images_alike(deployed, images, tmp_path, crop, task):
+    model = deployed(crop=crop, task=task, size=70)
     form = TimmExport()
     form.write(model, tmp_path / "model")
     found = compare(model, form.load(tmp_path / "model"), images)
-    assert found.agreeing == 6
+    assert found.agreeing == (None if task == "regression" else 6)
     assert found.difference < 0.02 * found.spread
     config = json.loads((tmp_path / "model/config.json").read_text())
     assert config["architecture"] == "test_resnet"
-    assert config["problem_type"].startswith("multi" if multi_label else "single")
+    assert config["problem_type"].partition("_")[0] == {"classification": "single", "multi_label": "multi"}.get(
+        task, task
+    )
 
 
 def test_a_head_without_bias_has_the_bias_zero(deployed, images, tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, huber_loss
 
-from lightning_transfer.losses.supervised import BinaryCrossEntropy, CrossEntropy, Focal
+from lightning_transfer.losses.supervised import BinaryCrossEntropy, CrossEntropy, Focal, SmoothL1
 
 
 def made(loss, num_classes=4):
@@ -41,6 +41,11 @@ def test_focal_equals_the_formula():
     torch.testing.assert_close(made(Focal(2))(logits, target), ((1 - p) ** 2 * -p.log()).mean())
 
 
+def test_smooth_l1_is_hubers_loss_over_beta():
+    value, target = 3 * torch.randn(6, 2), torch.randn(6, 2)
+    torch.testing.assert_close(SmoothL1(0.7)(value, target), huber_loss(value, target, delta=0.7) / 0.7)
+
+
 def test_balance_gives_weights_whose_mean_over_samples_is_one():
     loss, counts = made(CrossEntropy(), 3), torch.tensor([10, 30, 60])
     loss.balance(counts, 100)
@@ -67,7 +72,12 @@ def test_is_finite_in_half_precision(loss):
 
 
 @pytest.mark.parametrize(
-    ("make", "name"), [(lambda: CrossEntropy(1.0), "label_smoothing=1.0"), (lambda: Focal(-1), "gamma=-1")]
+    ("make", "name"),
+    [
+        (lambda: CrossEntropy(1.0), "label_smoothing=1.0"),
+        (lambda: Focal(-1), "gamma=-1"),
+        (lambda: SmoothL1(0), "beta=0"),
+    ],
 )
 def test_refuses_values_out_of_range(make, name):
     with pytest.raises(ValueError, match=name):

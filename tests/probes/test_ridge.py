@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lightning_transfer.probes import RidgeProbe
+from lightning_transfer.probes import KnnProbe, RidgeProbe
 
 SHAPES = [(90, 7), (20, 60)]  # primal, dual
 
@@ -39,6 +39,24 @@ def test_several_labels(clusters):
     np.testing.assert_allclose(
         head(train.embedding).detach().numpy(), theirs.predict(train.embedding.numpy()), atol=1e-8
     )
+
+
+@pytest.mark.parametrize(("count", "width"), SHAPES)
+def test_learns_numbers_as_they_are(clusters, count, width):
+    train, val = (clusters(3, count, width, seed=seed) for seed in range(2))
+    generator = torch.Generator().manual_seed(0)
+    slope = torch.randn(width, 2, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 50.0])
+    train, val = (
+        part._replace(target=(part.embedding @ slope + 2000).float(), task="regression") for part in (train, val)
+    )
+    head = RidgeProbe([2.0]).fit(train, None, 2).head
+    theirs = make_pipeline(StandardScaler(), Ridge(alpha=2.0)).fit(train.embedding.numpy(), train.target.numpy())
+    np.testing.assert_allclose(head(val.embedding).detach().numpy(), theirs.predict(val.embedding.numpy()), rtol=1e-5)
+    assert RidgeProbe([1e-3, 1e5]).fit(train, val, 2).chosen == {"strength": 1e-3}
+    with pytest.raises(ValueError, match="R² needs two validation images, but there is 1"):
+        RidgeProbe().fit(train, val._replace(embedding=val.embedding[:1], target=val.target[:1]), 2)
+    with pytest.raises(ValueError, match="this probe learns classification and multi_label, not regression"):
+        KnnProbe([5]).fit(train, None, 2)
 
 
 @pytest.mark.parametrize(("count", "width"), SHAPES)

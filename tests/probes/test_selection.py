@@ -1,6 +1,6 @@
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, r2_score
 
 from lightning_transfer.contracts import Embedded
 from lightning_transfer.parts import describe
@@ -13,10 +13,13 @@ ALL = [LogisticProbe, SgdProbe, KnnProbe, RidgeProbe]
 def test_scores():
     logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 9.0]])
     assert score(logits, torch.tensor([0, 1, 1, 1])) == 0.75
-    assert score(logits.fill_(float("nan")), torch.tensor([0, 1, 1, 1])) == -1
+    assert score(logits.fill_(float("nan")), torch.tensor([0, 1, 1, 1])) < 0
     logits, target = torch.randn(20, 3), torch.randint(2, (20, 3))
     expected = average_precision_score(target.numpy(), logits.sigmoid().numpy(), average="macro")
     assert score(logits, target.float()) == pytest.approx(expected, abs=1e-6)
+    numbers = logits + 0.3 * torch.randn(20, 3)
+    expected = r2_score(numbers.numpy(), logits.numpy())
+    assert score(logits, numbers, "regression") == pytest.approx(expected, abs=1e-5)
 
 
 def test_of_equals_the_first():

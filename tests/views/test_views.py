@@ -55,15 +55,19 @@ def test_sets_are_combined(image):
 def test_the_mean_is_one_of_probabilities():
     logits = list(5 * torch.randn(3, 4, 6))
     expected = torch.stack([one.softmax(-1) for one in logits]).mean(0)
-    torch.testing.assert_close(mean_logits(logits, False).softmax(-1), expected)
-    torch.testing.assert_close(mean_logits(logits, False).exp(), expected)
+    torch.testing.assert_close(mean_logits(logits, "classification").softmax(-1), expected)
+    torch.testing.assert_close(mean_logits(logits, "classification").exp(), expected)
     expected = torch.stack([one.sigmoid() for one in logits]).mean(0)
-    torch.testing.assert_close(mean_logits(logits, True).sigmoid(), expected)
+    torch.testing.assert_close(mean_logits(logits, "multi_label").sigmoid(), expected)
 
 
 def test_the_mean_is_finite_where_probabilities_underflow():
-    for multi_label in (False, True):
-        assert mean_logits([torch.tensor([[500.0, -500.0]])] * 2, multi_label).isfinite().all()
+    for task in ("classification", "multi_label"):
+        assert mean_logits([torch.tensor([[500.0, -500.0]])] * 2, task).isfinite().all()
+
+
+def test_of_numbers_the_mean_is_theirs():
+    assert mean_logits([torch.tensor([[1.0, 10.0]]), torch.tensor([[2.0, 30.0]])], "regression").tolist() == [[1.5, 20]]
 
 
 @pytest.mark.parametrize(

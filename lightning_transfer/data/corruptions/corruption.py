@@ -1,7 +1,6 @@
 """One corruption at one severity."""
 
 import difflib
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +13,8 @@ from lightning_transfer.data.corruptions.noise import NOISES
 from lightning_transfer.data.corruptions.weather import WEATHER
 from lightning_transfer.parts import Part
 
-CORRUPTIONS: dict[str, tuple[Callable[[Tensor, Any], Tensor], Sequence[Any]]] = {
+# a function of image and strength, and its strengths at severities 1 to 5
+CORRUPTIONS: dict[str, tuple[Any, Any]] = {
     **NOISES,
     **BLURS,
     **WEATHER,
@@ -65,4 +65,5 @@ class Corruption(Part, nn.Module):
         return f"{self.name}_{self.severity}"
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.corrupt(to_dtype(image, torch.float32, scale=True), self.constant).clamp(0, 1)
+        corrupted: Tensor = self.corrupt(to_dtype(image, torch.float32, scale=True), self.constant)
+        return corrupted.clamp(0, 1)

@@ -66,7 +66,8 @@ def jpeg_compression(image: Tensor, quality: int) -> Tensor:
     """Save as JPEG of a quality, and read again, both by Pillow as the original does; torchvision gives up its codecs."""
     file = BytesIO()
     to_pil_image(to_dtype(image, torch.uint8, scale=True)).save(file, "JPEG", quality=quality)
-    return to_dtype(to_tensor(Image.open(file)), torch.float32, scale=True)
+    read: Tensor = to_dtype(to_tensor(Image.open(file)), torch.float32, scale=True)
+    return read
 
 
 DIGITAL = {

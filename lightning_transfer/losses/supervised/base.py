@@ -1,4 +1,4 @@
-"""Class weights, the one thing that all supervised losses share."""
+"""What all supervised losses share: the tasks that they are for, and class weights."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -7,18 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from lightning_transfer.parts import Part
+from lightning_transfer.tasks import Task
 
 
 class SupervisedLoss(Part, nn.Module, ABC):
-    """Compares logits with targets; classes count by `class_weight`, a buffer (K,) that the checkpoint keeps.
+    """Compares logits with targets; where there are classes, they count by `class_weight`, a buffer (K,) that the checkpoint keeps.
 
-    The module calls `set_num_classes` once, and `set_class_weight` where weights are wanted.
+    The module calls `set_num_classes` once for classes, and `set_class_weight` where weights are wanted.
 
     Attributes:
+        tasks: what the targets can be.
         takes_soft_targets: whether targets can be (B, K) shares of the classes, as mixing makes them.
     """
 
     class_weight: Tensor
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multi_label")
     takes_soft_targets: ClassVar[bool] = True
 
     def set_num_classes(self, num_classes: int) -> None:

@@ -20,6 +20,8 @@ class BinaryCrossEntropy(SupervisedLoss):
         0.6931
     """
 
+    tasks = ("multi_label",)
+
     def balance(self, counts: Tensor, total: int) -> None:
         """Weigh each class's positives by negatives over positives, so that both sides count alike."""
         self.set_class_weight((total - counts) / counts.clamp(min=1))

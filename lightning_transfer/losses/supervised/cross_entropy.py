@@ -29,6 +29,8 @@ class CrossEntropy(SupervisedLoss):
         0.4076
     """
 
+    tasks = ("classification",)
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:

@@ -29,6 +29,7 @@ class Focal(SupervisedLoss):
         0.0457
     """
 
+    tasks = ("classification",)
     takes_soft_targets = False
 
     def __init__(self, gamma: float = 2.0) -> None:

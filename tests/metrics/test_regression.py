@@ -1,0 +1,31 @@
+import pytest
+import torch
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from lightning_transfer.metrics import regression_metrics, usual_metrics
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+def test_figures_are_those_of_scikit_learn(targets):
+    value, target = torch.randn(30, targets), torch.randn(30, targets)
+    metrics = regression_metrics()
+    for part in range(3):
+        metrics.update(value[part * 10 :][:10], target[part * 10 :][:10])
+    found = {name: figure.item() for name, figure in metrics.compute().items()}
+    pair = target.numpy(), value.numpy()
+    assert found["mae"] == pytest.approx(mean_absolute_error(*pair), rel=1e-5)
+    assert found["rmse"] == pytest.approx(root_mean_squared_error(pair[0].ravel(), pair[1].ravel()), rel=1e-5)
+    assert found["r2"] == pytest.approx(r2_score(*pair), rel=1e-4)
+
+
+def test_of_one_image_no_variance_is_explained():
+    metrics = regression_metrics()
+    metrics.update(torch.zeros(1, 2), torch.ones(1, 2))
+    assert metrics.compute()["r2"].isnan()
+    assert metrics.compute()["mae"] == 1
+
+
+def test_each_task_has_its_own():
+    assert [set(usual_metrics(3, task)) & {"ece", "map", "r2"} for task in ("classification", "multi_label", "regression")] == [
+        {"ece"}, {"map"}, {"r2"},
+    ]  # fmt: skip
