@@ -120,14 +120,14 @@ def _shifted(ckpt: Path, seed: int, place: Cell) -> Figures:
 
     if place.config != "finetune/emoji":
         return {}
-    twitter = Evaluator(str(ckpt), test_sets=_vendors(seed, "twitter"))
-    return {"twitter": twitter.test(read_models([str(ckpt)])[str(ckpt)])["twitter/accuracy"]}
+    found = Evaluator(str(ckpt), test_sets=_twitter(seed)).test(read_models([str(ckpt)])[str(ckpt)])
+    return {"twitter": found["twitter/accuracy"]}
 
 
-def _vendors(seed: int, *names: str) -> dict[str, Any]:
+def _twitter(seed: int) -> dict[str, Any]:
     from lightning_transfer.data import EmojiData
 
-    return {name: EmojiData(test_vendor=name, image_size=64, split_seed=seed, cache=True) for name in names}
+    return {"twitter": EmojiData(test_vendor="twitter", split_seed=seed)}
 
 
 def probes(place: Cell, seed: int, folder: Path) -> dict[str, Figures]:
@@ -160,23 +160,16 @@ def soup(ckpts: list[Path]) -> Figures:
 
     evaluator = Evaluator(str(ckpts[0]))
     made = greedy_soup(read_models([*map(str, ckpts)]), evaluator.score, evaluator.with_batch_norm)
-    (test,) = evaluator.trainer.test(_with(evaluator, made.weights), evaluator.data, verbose=False)
+    test = evaluator.test(made.weights)
     kept = sum(trial.kept for trial in made.trials)
     return {"val": made.score, "test": test["test/accuracy"], "ece": test["test/ece"], "kept": kept}
-
-
-def _with(evaluator: Any, weights: Any) -> Any:
-    evaluator.module.load_state_dict({**evaluator.module.state_dict(), **weights})
-    return evaluator.module
 
 
 def wise_ft(source: Path, tuned: Path, seed: int, emoji: bool) -> dict[str, Any]:
     """From the probe to what was fine-tuned from it; alpha is the best on validation, the least of equals."""
     from lightning_transfer.merging import Evaluator, interpolate, read_models
 
-    sets = _vendors(seed, "google", "twitter") if emoji else None
-    evaluator = Evaluator(str(tuned), test_sets=sets)
-    first = next(iter(evaluator.test_sets))
+    evaluator = Evaluator(str(tuned), test_sets=_twitter(seed) if emoji else None)
     models = read_models([str(source), str(tuned)])
     curve = []
     for step in range(11):
@@ -184,7 +177,7 @@ def wise_ft(source: Path, tuned: Path, seed: int, emoji: bool) -> dict[str, Any]
         point = {"alpha": step / 10, "val": evaluator.score(merged)}
         if emoji or not curve or point["val"] > max(other["val"] for other in curve):  # others could not be chosen
             test = evaluator.test(merged)
-            point |= {"test": test[f"{first}/accuracy"], "ece": test[f"{first}/ece"]}
+            point |= {"test": test["test/accuracy"], "ece": test["test/ece"]}
             point |= {"twitter": test["twitter/accuracy"]} if emoji else {}
         curve.append(point)
     best = max(curve, key=lambda point: point["val"])
