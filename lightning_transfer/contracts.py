@@ -4,7 +4,7 @@ Shape letters: B batch, C channels, H height, W width, D embedding, K classes or
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, as_tensor, nn
@@ -16,38 +16,42 @@ from lightning_transfer.tasks import Task
 
 
 class ImageBatch(NamedTuple):
-    """Images in [0, 1], their targets, and where each image came from.
+    """Images in [0, 1], their targets, where each image came from, and its number in the split.
 
     Shape:
         image (B, C, H, W) float; target (B,) int64, or (B, K) float in [0, 1] for several labels an image, or (B, K) float for
-        regression, or (B,) filled with -1 where the label is unknown; name has B entries, a file's path or `set/split/number`.
+        regression, or (B,) filled with -1 where the label is unknown; name has B entries, a file's path or `set/split/number`;
+        indices (B,) int64.
     """
 
     image: Tensor
     target: Tensor
     name: Sequence[str] = ()
+    indices: Tensor | None = None
 
 
 class Features(NamedTuple):
-    """A backbone's view of a batch: one vector an image, and the map(s) it was pooled from.
+    """A backbone's view of a batch: one vector an image, the map(s) it was pooled from, and named layers that were asked for.
 
     Shape:
-        embedding (B, D); maps, each (B, C, H, W) or (B, N, D).
+        embedding (B, D); maps, each (B, C, H, W) or (B, N, D); layers, each with B in front.
     """
 
     embedding: Tensor
     maps: tuple[Tensor, ...] = ()
+    layers: Mapping[str, Tensor] | None = None
 
 
 class Prediction(NamedTuple):
-    """Scores of the classes before softmax, or for regression the targets in their own units, and the features that they were computed from.
+    """Scores of the classes before softmax, or numbers in the targets' units; their features; and what each of several teachers counts.
 
     Shape:
-        logits (B, K), or (M, B, K) from an ensemble of teachers.
+        logits (B, K), or (M, B, K) from an ensemble of teachers; shares (M,) with sum 1, all alike if not given.
     """
 
     logits: Tensor
     features: Features
+    shares: Tensor | None = None
 
 
 class Embedded(NamedTuple):
@@ -119,6 +123,43 @@ class Penalty(Part, nn.Module, ABC):
 
     @abstractmethod
     def forward(self, model: nn.Module) -> Tensor: ...
+
+
+class DistillLoss(Part, nn.Module, ABC):
+    """What a student is made to learn from a teacher: two predictions of the same images and their targets to a scalar.
+
+    The gradient goes to the student alone, and to whatever the loss itself learns.
+
+    Attributes:
+        compares_classes: whether teacher and student must know the same classes in the same order.
+        needs_target: whether images without labels are of no use to it.
+        needs_class: whether the target must be one class an image, which mixing takes away.
+        needs_indices: whether `forward` must be given the images' numbers in the training split, as `indices` (B,).
+        student_layers, teacher_layers: what it looks at in `Features.layers`: `PATH`, `PATH:output` or `PATH:input` of a module.
+        identical_buffers: buffers that are the same in all processes without being sent around.
+    """
+
+    compares_classes: ClassVar[bool] = False
+    needs_target: bool = False
+    needs_class: bool = False
+    needs_indices: ClassVar[bool] = False
+    identical_buffers: ClassVar[tuple[str, ...]] = ()
+    student_layers: Sequence[str] = ()
+    teacher_layers: Sequence[str] = ()
+
+    def prepare(  # most losses need nothing but predictions
+        self, student: Prediction, teacher: Prediction, targets: Tensor | None
+    ) -> None:
+        """Make what depends on widths and data, once, before training.
+
+        Args:
+            student: its prediction of an example.
+            teacher: its prediction of the same.
+            targets: of the training split by index, (N,); none where they are not known.
+        """
+
+    @abstractmethod
+    def forward(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor: ...
 
 
 class Insertion(ModelEdit):

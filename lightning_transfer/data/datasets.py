@@ -1,4 +1,4 @@
-"""What a data loader iterates: transformed images with target and name, and their batches."""
+"""What a data loader iterates: transformed images with target, name and number, and their batches."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data.sources import ImageSource
 from lightning_transfer.seeds import derived_seed
 
-Item = tuple[Tensor, Tensor, str]
+Item = tuple[Tensor, Tensor, str, int]
 
 
 class SkipLog:
@@ -95,7 +95,7 @@ class ImageDataset(Dataset[Item | None]):
             image = self.transform(pixels)
         if not image.is_floating_point():
             image = to_dtype(image, torch.float32, scale=True)
-        return image, self.source.targets[index], self.source.names[index]
+        return image, self.source.targets[index], self.source.names[index], index
 
     def _pixels(self, index: int) -> Tensor:
         if self.cache is None:
@@ -125,5 +125,5 @@ def collate(items: Sequence[Item | None]) -> ImageBatch:
     read = [item for item in items if item is not None]
     if not read:
         raise ValueError(f"none of the {len(items)} images of a batch could be read; are these image files?")
-    images, targets, names = zip(*read, strict=True)
-    return ImageBatch(torch.stack(images), torch.stack(targets), list(names))
+    images, targets, names, numbers = zip(*read, strict=True)
+    return ImageBatch(torch.stack(images), torch.stack(targets), list(names), torch.tensor(numbers))

@@ -22,9 +22,14 @@ class Counting(ImageSource):
 def test_bytes_become_floats_and_floats_stay():
     expected = torch.full((3, 4, 4), 0.4)
     for transform in (nn.Identity(), v2.ToDtype(torch.float32, scale=True)):
-        image, target, name = ImageDataset(Counting(), transform)[1]
+        image, target, name, _ = ImageDataset(Counting(), transform)[1]
         torch.testing.assert_close(image, expected)
         assert (target.item(), name) == (1, "b")
+
+
+def test_the_number_in_the_split_outlives_epochs_and_unreadable_neighbours():
+    data = ImageDataset(Counting(), nn.Identity())
+    assert collate([data[2 * 7 + 1], None, data[0]]).indices.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("cache", "reads"), [(False, 6), (True, 2)])
@@ -38,7 +43,7 @@ def test_the_cache_reads_every_image_once(cache, reads):
 
 def test_grey_images_get_three_equal_channels():
     grey = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4)
-    image, _, _ = ImageDataset(ArraySource(grey, torch.tensor([0]), "grey"), nn.Identity())[0]
+    image, *_ = ImageDataset(ArraySource(grey, torch.tensor([0]), "grey"), nn.Identity())[0]
     assert image.shape == (3, 4, 4)
     assert torch.equal(image[0], image[2])
 

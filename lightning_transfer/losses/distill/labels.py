@@ -1,0 +1,39 @@
+"""The data's own labels among the losses of a distillation."""
+
+from torch import Tensor
+
+from lightning_transfer.contracts import DistillLoss, Prediction
+from lightning_transfer.losses.supervised import CrossEntropy, SupervisedLoss
+
+
+class Labels(DistillLoss):
+    """A supervised loss of the student's logits, which asks no teacher.
+
+    Args:
+        loss: any supervised one; cross-entropy if not given.
+
+    Shape:
+        student logits (B, K), target (B,) int64 or (B, K) → scalar
+
+    Example:
+        >>> from torch import tensor
+        >>> from lightning_transfer.contracts import logits_only
+        >>> student = logits_only(tensor([[2.0, 1.0, 0.0]]))
+        >>> loss = Labels()
+        >>> loss.prepare(student, student, None)
+        >>> round(loss(student, student, tensor([0])).item(), 4)
+        0.4076
+    """
+
+    needs_target = True
+
+    def __init__(self, loss: SupervisedLoss | None = None) -> None:
+        super().__init__()
+        self.loss = loss or CrossEntropy()
+
+    def prepare(self, student: Prediction, teacher: Prediction, targets: Tensor | None) -> None:
+        self.loss.set_num_classes(student.logits.shape[-1])
+
+    def forward(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+        result: Tensor = self.loss(student.logits, target)
+        return result
