@@ -43,20 +43,19 @@ HEAD = "--model.optim.groups.head_multiplier={}"
 DECAY = "--model.optim.optimizer.weight_decay=0"
 EDIT, PHASES = "--model.edits+=lightning_transfer.edits.{}", "--trainer.callbacks+=lightning_transfer.callbacks.Phases"
 FROM_PROBE = [EDIT.format("StartFrom"), "--model.edits.ckpt_path=PROBE", "--model.edits.parameters=.", HEAD.format(1)]
-HELD, SLOW = (
-    EDIT.format("HoldStatistics"),
-    (0.0001, 0.0003, 0.001),
-)  # a probe is fitted on features by the source's statistics
+# a probe is fitted on features by the source's statistics; with these held, a step too far is not normalised away
+HELD = [EDIT.format("HoldStatistics"), "--trainer.gradient_clip_val=1.0"]
+SLOW = (0.0001, 0.0003, 0.001)
 WAYS = {
     "from scratch": Way(["--model.backbone.pretrained=false"]),
     "full": Way([]),
     "gradual": Way([PHASES, "--trainer.callbacks.phases=gradual", "--trainer.callbacks.unit=step", "--trainer.callbacks.length=4"]),
-    "LP-FT": Way([*FROM_PROBE, HELD], SLOW),
+    "LP-FT": Way([*FROM_PROBE, *HELD], SLOW),
     "L2-SP": Way(["--model.penalties+=lightning_transfer.penalties.L2SP", DECAY]),
     "BitFit": Way([EDIT.format("BitFit"), DECAY, HEAD.format(3)], (0.001, 0.003, 0.01)),
     "LoRA": Way([EDIT.format("LoRA"), DECAY, HEAD.format(3)], (0.001, 0.003, 0.01)),
-    "full, held statistics": Way([HELD], SLOW),
-    "LP-FT, batch statistics": Way(FROM_PROBE),
+    "full, held": Way(HELD, SLOW),
+    "LP-FT, not held": Way(FROM_PROBE),
 }  # fmt: skip
 SHORT = ("full", "LP-FT")
 CONFIGS = {
