@@ -39,7 +39,7 @@ class Features(NamedTuple):
 
     embedding: Tensor
     maps: tuple[Tensor, ...] = ()
-    layers: Mapping[str, Tensor] | None = None
+    layers: Mapping[str, Tensor] = {}  # never written to; empty, it leaves no trace where outputs are taken apart
 
 
 class Prediction(NamedTuple):

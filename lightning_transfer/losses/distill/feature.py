@@ -42,7 +42,7 @@ class FeatureLoss(DistillLoss):
 
     def _features(self, features: Features, layers: Sequence[str], whose: str) -> list[Tensor]:
         if layers:
-            return [(features.layers or {})[layer] for layer in layers]
+            return [features.layers[layer] for layer in layers]
         if self.view == "embedding":
             return [features.embedding]
         if not features.maps:

@@ -74,4 +74,4 @@ class OFA(LogitLoss):
         return -(enhanced * log_softmax(student / self.temperature, dim=1)).sum(dim=1).mean()
 
     def _layers(self, student: Prediction) -> list[Tensor]:
-        return [(student.features.layers or {})[layer].float() for layer in self.student_layers]
+        return [student.features.layers[layer].float() for layer in self.student_layers]
