@@ -103,7 +103,16 @@ class TransferModule(Part, LightningModule, ABC):
             keep_frozen_in_eval(self.model)
         return self
 
+    def complete(self) -> None:  # most modules are whole when they are made
+        """Make what depends on the data, once; before a training, when the data is set up and nothing has copied the module yet."""
+
+    def learners(self) -> nn.Module:  # most modules train nothing but their model
+        """What the optimiser is given the trainable parameters of: parts named `backbone` and `head`, and others."""
+        return self.model
+
     def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.complete()
         self.model.to(memory_format=self.memory_format)
         if self.compile_model and stage == "fit":
             self.model.compile()
@@ -177,10 +186,10 @@ class TransferModule(Part, LightningModule, ABC):
             arguments["backbone"] = describe(self.model.backbone, "backbone")
 
     def configure_optimizers(self) -> Any:
-        return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
+        return self.optim.build(self.learners(), self.trainer.estimated_stepping_batches)
 
     def on_fit_start(self) -> None:
-        table = group_table(self.model, self.trainer.optimizers[0])
+        table = group_table(self.learners(), self.trainer.optimizers[0])
         if any(isinstance(callback, ModelSummary) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
             rank_zero_only(Console().print)(table)
         counts = {"parameters": sum(p.numel() for p in self.model.parameters())}
