@@ -16,7 +16,7 @@ from lightning_transfer.contracts import DistillLoss, HeadFactory, ImageBatch, M
 from lightning_transfer.heads import LinearHead
 from lightning_transfer.losses.distill import Labels
 from lightning_transfer.losses.distill.names import by_name, weights_by_name
-from lightning_transfer.metrics import task_metrics
+from lightning_transfer.metrics import usual_metrics
 from lightning_transfer.mixing import Mixing
 from lightning_transfer.models import Classifier
 from lightning_transfer.models.layers import find_layer, recorded
@@ -93,7 +93,7 @@ class DistillModule(TransferModule):
             image_size,
             "classification",
             optim or Optim(),
-            metrics or task_metrics(num_classes, "classification"),
+            metrics or usual_metrics(num_classes, "classification"),
             channels_last,
             compile,
         )

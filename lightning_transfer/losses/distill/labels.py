@@ -33,9 +33,10 @@ class Labels(DistillLoss):
     def __init__(self, loss: SupervisedLoss | None = None) -> None:
         super().__init__()
         self.loss = loss or CrossEntropy()
-        if self.loss.regression:
+        if "classification" not in self.loss.tasks:
             raise ValueError(
-                f"loss={type(self.loss).__name__} is of numbers, not of classes; take CrossEntropy or Focal"
+                f"loss={type(self.loss).__name__} is for {' and '.join(self.loss.tasks)}, but a student learns classes; take CrossEntropy "
+                "or Focal"
             )
         self.needs_class = not self.loss.takes_soft_targets
 
