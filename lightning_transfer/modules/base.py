@@ -172,7 +172,9 @@ class TransferModule(Part, LightningModule, ABC):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
         """Return probabilities, or the predicted values, (B, K), and the batch that they belong to, without its images."""
-        return answer(self.test_logits(batch.image).float(), self.task), batch._replace(image=batch.image.new_empty(0))
+        return answer(self.test_logits(batch.image).float(), self.task), batch._replace(
+            image=batch.image.new_empty(0), modalities={}
+        )
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)

@@ -168,7 +168,7 @@ class DistillModule(TransferModule):
         training = self.training
         try:
             with torch.no_grad():
-                return self.eval()._predict(image)
+                return self.eval()._predict(ImageBatch(image, torch.full((2,), -1)))
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
                 f"student or teacher refuses images of {side}x{side} pixels: {error}; set another image_size"
@@ -220,20 +220,20 @@ class DistillModule(TransferModule):
         if not self.training:
             logits = self(batch.image).logits
             return StepOutput(cross_entropy(logits.float(), batch.target), {}, logits, batch.target)
-        student, teacher = self._predict(batch.image)
+        student, teacher = self._predict(batch)
         with torch.autocast(self.device.type, enabled=False):  # losses compute in single precision
             values = {name: self._ask(loss, student, teacher, batch) for name, loss in self._pairs()}
         loss = torch.stack([self._weight(name) * value for name, value in values.items()]).sum()
         return StepOutput(loss, self._terms(values, teacher), student.logits, batch.target)
 
-    def _predict(self, image: Tensor) -> tuple[Prediction, Prediction]:
+    def _predict(self, batch: ImageBatch) -> tuple[Prediction, Prediction]:
         """What both say of the same images, with the layers that losses name."""
         own = [layer for _, loss in self._pairs() for layer in loss.student_layers]
         taught = [layer for _, loss in self._pairs() for layer in loss.teacher_layers]
         with recorded(self.model, own, "student") as seen:
-            student = self(image)
+            student = self(batch.image)
         with recorded(self.teacher.network, taught, "teacher") as shown:
-            teacher = self.teacher(image)
+            teacher = self.teacher(batch)
         return _with_layers(student, seen), _with_layers(teacher, shown)
 
     def _ask(self, loss: DistillLoss, student: Prediction, teacher: Prediction, batch: ImageBatch) -> Tensor:

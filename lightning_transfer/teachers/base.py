@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lightning_transfer.contracts import Features, Prediction
+from lightning_transfer.contracts import Features, ImageBatch, Prediction
 from lightning_transfer.parts import Part
 
 
@@ -45,16 +45,17 @@ class Teacher(Part, ABC):
         """Make the network: images in [0, 1] to `Prediction`, or to logits (B, K)."""
 
     @torch.no_grad()
-    def __call__(self, image: Tensor) -> Prediction:
+    def __call__(self, batch: ImageBatch) -> Prediction:
+        """What the teacher says of a batch's images."""
         # every time: whoever else holds the network may have set it to train, and its batch norms must not move
         network = self.network.eval()
-        weight = next(network.parameters(), image)
-        if weight.device != image.device:
-            network.to(image.device)
-        prediction = network(image.to(weight.dtype))
+        weight = next(network.parameters(), batch.image)
+        if weight.device != batch.image.device:
+            network.to(batch.image.device)
+        prediction = network(batch.image.to(weight.dtype))
         if isinstance(prediction, Prediction):
             return prediction
-        return Prediction(prediction, Features(prediction.new_empty(len(image), 0)))
+        return Prediction(prediction, Features(prediction.new_empty(len(batch.image), 0)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
         return self  # a moving average of the student copies the module that holds it

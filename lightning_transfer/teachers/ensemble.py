@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lightning_transfer.contracts import Features, Prediction
+from lightning_transfer.contracts import Features, ImageBatch, Prediction
 from lightning_transfer.teachers.base import Teacher
 
 
@@ -59,8 +59,8 @@ class Ensemble(Teacher):
             self.class_names = first or teacher.class_names
         return nn.ModuleList([teacher.network for teacher in self.teachers])
 
-    def __call__(self, image: Tensor) -> Prediction:
-        predictions = [teacher(image) for teacher in self.teachers]
+    def __call__(self, batch: ImageBatch) -> Prediction:
+        predictions = [teacher(batch) for teacher in self.teachers]
         widths = [prediction.logits.shape[-1] for prediction in predictions]
         if len(set(widths)) > 1:
             raise ValueError(

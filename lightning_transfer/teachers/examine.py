@@ -28,7 +28,7 @@ def count_right(teacher: Teacher, batches: Iterable[ImageBatch], num_classes: in
     """
     counts = torch.zeros(2, num_classes, dtype=torch.int64)
     for batch in batches:
-        target, found = batch.target, probabilities(teacher(batch.image)).argmax(dim=1)
+        target, found = batch.target, probabilities(teacher(batch)).argmax(dim=1)
         for row, chosen in zip(counts, ((found == target) & (target >= 0), target >= 0), strict=True):
             row += torch.bincount(target[chosen], minlength=num_classes).cpu()
     return counts

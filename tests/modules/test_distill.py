@@ -87,7 +87,7 @@ def test_the_loss_is_the_weighted_sum_of_unweighted_terms(trainer):
     trainer(max_steps=1).fit(module, data())
     met = batch()
     output = module.train().step(met)
-    logits, taught = module(met.image).logits, module.teacher(met.image).logits
+    logits, taught = module(met.image).logits, module.teacher(met).logits
     labels = cross_entropy(logits, met.target)
     p, log_q = (taught / 3).softmax(1), (logits / 3).log_softmax(1)
     soft = 9 * (p * (p.log() - log_q)).sum(1).mean()

