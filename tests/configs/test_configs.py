@@ -19,9 +19,11 @@ NEEDS_DATA = {
     "distill/dkd",
     "distill/ensemble",
     "distill/feature",
+    "distill/mnist",
     "finetune/augmented",
     "finetune/emoji",
     "finetune/mnist",
+    "finetune/mnist_mlp",
     "finetune/stamps",
 }
 
