@@ -124,15 +124,16 @@ def _write(folder: Path, paths: Sequence[str], asked: Asked, class_names: list[s
         rows.append(row)
     write_csv(rows, folder / "agreement.csv")
     with whole(folder / "matrices.npz") as partial, partial.open("wb") as file:  # to a path numpy would add an ending
-        stacked = {name: torch.stack(found).numpy() for name, found in matrices.items()}
-        np.savez_compressed(file, students=np.array(paths), class_names=np.array(class_names), **stacked)
+        arrays: dict[str, Any] = {"students": np.array(paths), "class_names": np.array(class_names)}
+        arrays |= {name: torch.stack(found).numpy() for name, found in matrices.items()}
+        np.savez_compressed(file, **arrays)
     titles = short_names(paths)
-    labels = {
-        "correlation": "correlation of logits: student − teacher",
-        "class_means": "class-mean logits (row: class of the images): |student − teacher|",
+    headlines = {
+        "correlation": "correlation between the logits of two classes:\nstudent − teacher",
+        "class_means": "mean logit (column) for the images of a class (row):\n|student − teacher|, the class's own left out",
     }
-    for name, label in labels.items():
-        draw_differences(matrices[name], titles, class_names, label, folder / f"{name}.png")
+    for name, headline in headlines.items():
+        draw_differences(matrices[name], titles, class_names, headline, folder / f"{name}.png")
     return rows
 
 

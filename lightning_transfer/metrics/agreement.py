@@ -37,7 +37,8 @@ def agrees(student: Tensor, teacher: Tensor, top_k: int = 1) -> Tensor:
 
 def entropy(probability: Tensor) -> Tensor:
     """Entropy of each image's probabilities (N, K) in nats, (N,)."""
-    return torch.special.entr(probability.double()).sum(dim=1)
+    nats: Tensor = torch.special.entr(probability.double()).sum(dim=1)
+    return nats
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:

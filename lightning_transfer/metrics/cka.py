@@ -60,4 +60,5 @@ class LinearCKA(Metric):
         sides = (covariance[:d, :d], self.products[:d, :d]), (covariance[d:, d:], self.products[d:, d:])
         if not all(centred.trace() > _ROUNDING * raw.trace() for centred, raw in sides):
             return covariance.new_tensor(float("nan"))
-        return covariance[:d, d:].square().sum() / (covariance[:d, :d].norm() * covariance[d:, d:].norm())
+        alike: Tensor = covariance[:d, d:].square().sum() / (covariance[:d, :d].norm() * covariance[d:, d:].norm())
+        return alike

@@ -1,4 +1,7 @@
-"""What a student misses of the relations between classes: matrices (K, K) that compare its logits over a split with a teacher's."""
+"""What a student misses of the relations between classes: matrices (K, K) that compare its logits over a split with a teacher's.
+
+They look at logits, as the figures that they follow do: adding a number to all logits of an image changes them, and no probability.
+"""
 
 import torch
 from torch import Tensor

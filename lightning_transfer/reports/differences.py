@@ -14,7 +14,7 @@ _COLUMNS = 4
 
 
 def draw_differences(
-    matrices: Sequence[Tensor], titles: Sequence[str], class_names: Sequence[str], label: str, path: Path
+    matrices: Sequence[Tensor], titles: Sequence[str], class_names: Sequence[str], headline: str, path: Path
 ) -> None:
     """Draw one panel a student, with its size in numbers below; all have one scale of colours, which ends at the largest entry of all.
 
@@ -24,7 +24,7 @@ def draw_differences(
         matrices: (K, K), one a student; where none has an entry below 0 the scale begins there.
         titles: one a student.
         class_names: K.
-        label: what the entries are.
+        headline: what the entries are.
         path: of the PNG.
     """
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def draw_differences(
     limit = max(float(matrix.abs().max()) for matrix in matrices) or 1.0
     signed = any(bool((matrix < 0).any()) for matrix in matrices)
     scale = {"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else {"cmap": "Purples", "vmin": 0, "vmax": limit}
-    figure = Figure(figsize=(3.2 * columns + 1, 3.7 * rows), layout="constrained")
+    figure = Figure(figsize=(3.2 * columns + 0.9, 3.7 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(matrices) :]:
         axes.axis("off")
@@ -47,6 +47,7 @@ def draw_differences(
         names = [shortened(name, 14) for name in class_names] if len(class_names) <= _NAMED else []
         axes.set_xticks(range(len(names)), names, fontsize=6, rotation=0 if max(map(len, names), default=0) < 3 else 90)
         axes.set_yticks(range(len(names)), names if i % columns == 0 else [""] * len(names), fontsize=6)
-    figure.colorbar(shown, ax=grid, label=label, shrink=0.8)
+    figure.colorbar(shown, ax=grid, shrink=0.8).ax.tick_params(labelsize=8)
+    figure.suptitle(headline, fontsize=9)
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=150)

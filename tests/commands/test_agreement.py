@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lightning_transfer import DistillModule, FinetuneModule, TimmBackbone
 from lightning_transfer.__main__ import main
@@ -163,23 +164,33 @@ def test_other_complaints(checkpoints, complaint):
     assert not Path("out").exists()
 
 
-def test_is_of_one_class_an_image(written, checkpoints, tmp_path):
-    import torch
-    from PIL import Image
-
+def pictures(label):
     lines = ["path,label"]
-    for i in range(20):
+    for i in range(24):
         Image.new("RGB", (32, 32), (10 * i, 0, 0)).save(f"{i}.png")
-        lines.append(f"{i}.png,{'ant|bee' if i % 2 else 'bee'}")
+        lines.append(f"{i}.png,{label(i)}")
     Path("list.csv").write_text("\n".join(lines))
+
+
+def test_is_of_one_class_an_image(written, checkpoints):
+    pictures(lambda i: "ant|bee" if i % 2 else "bee")
     data = CsvData("list.csv", separator="|", image_size=32, num_workers=0)
-    module = FinetuneModule(
-        TimmBackbone("test_resnet", pretrained=False), 2, class_names=data.class_names, image_size=32, task="multi_label"
-    )
-    assert torch.is_grad_enabled()
-    path = written("several.ckpt", data, module)
+    names = data.class_names
+    path = written("several.ckpt", data, FinetuneModule(
+        TimmBackbone("test_resnet", pretrained=False), 2, class_names=names, image_size=32, task="multi_label"
+    ))  # fmt: skip
     with pytest.raises(ValueError, match=r"one class an image, but several.ckpt has task=multi_label"):
         agreement(checkpoints[0], path)
+
+
+def test_unreadable_images_are_left_out_and_named(written):
+    pictures(lambda i: "ant" if i % 2 else "bee")
+    data = CsvData("list.csv", image_size=32, num_workers=0, on_error="skip")
+    path = written("csv.ckpt", data)
+    Path(data.splits()["test"].names[0]).write_text("no image")
+    with pytest.warns(UserWarning, match="1 unreadable images were left out"):
+        agreement(path, path, out="out")
+    assert figures(rows()[0])["images"] == len(data.splits()["test"]) - 1
 
 
 def test_students_are_named_by_what_tells_them_apart():

@@ -11,7 +11,9 @@ def compared(*data, split="test"):
 
 
 def test_what_only_training_sees_may_differ():
-    other = FakeData(batch_size=5, num_workers=0, cache=True, train_transform=TrainTransform, fraction=0.5, on_error="skip")
+    other = FakeData(
+        batch_size=5, num_workers=0, cache=True, train_transform=TrainTransform, fraction=0.5, on_error="skip"
+    )
     compared(FakeData(), other)
     compared(FakeData(), other, split="val")
     with pytest.raises(ValueError, match="fraction=None, 1 with fraction=0.5"):
@@ -19,7 +21,9 @@ def test_what_only_training_sees_may_differ():
 
 
 def test_a_default_is_as_good_as_the_same_value_given():
-    compared(FakeData(), FakeData(4, val_fraction=0.1, image_size=224, eval_transform=partial(EvalTransform, crop=0.875)))
+    compared(
+        FakeData(), FakeData(4, val_fraction=0.1, image_size=224, eval_transform=partial(EvalTransform, crop=0.875))
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from lightning_transfer.metrics.agreement import Answers, agreement_figures, agrees, divergence, entropy
 
 K, N = 8, 200
+UNLABELLED = {"agreement", "agreement_top5", "kl", "logit_distance", "entropy", "teacher_entropy"}  # need no label
 
 
 def answers(logits):
@@ -39,7 +40,9 @@ def test_figures_are_those_of_torch_torchmetrics_and_scipy(split):
         "ece": multiclass_calibration_error(student.logits, target, K),
         "teacher_ece": multiclass_calibration_error(teacher.logits, target, K),
     }
-    assert {name: found.pop(name) for name in expected} == pytest.approx({k: float(v) for k, v in expected.items()}, abs=1e-6)
+    assert {name: found.pop(name) for name in expected} == pytest.approx(
+        {k: float(v) for k, v in expected.items()}, abs=1e-6
+    )
     assert set(found) == {"student_beats_teacher", "teacher_beats_student"}
 
 
@@ -83,7 +86,9 @@ def test_divergence_and_entropy_in_closed_form():
     assert entropy(sure).item() == 0
     assert entropy(torch.full((1, 4), 0.25)).item() == pytest.approx(torch.tensor(4.0).log().item())
     assert divergence(sure, torch.zeros(1, 4)).item() == pytest.approx(torch.tensor(4.0).log().item())
-    assert divergence(sure, torch.tensor([[-1000.0, 0, 0, 0]])).item() == pytest.approx(1000 + torch.tensor(3.0).log().item())
+    assert divergence(sure, torch.tensor([[-1000.0, 0, 0, 0]])).item() == pytest.approx(
+        1000 + torch.tensor(3.0).log().item()
+    )
     logits, p = torch.randn(2, 4), torch.rand(2, 4).softmax(1)
     torch.testing.assert_close(divergence(p, logits), divergence(p, logits + 5), atol=1e-6, rtol=0)
 
@@ -99,12 +104,9 @@ def test_unknown_labels_leave_out_what_needs_them(split):
     known = agreement_figures(student, teacher, torch.where(torch.arange(N) < 150, target, -1))
     first = agreement_figures(*(Answers(*(part[:150] for part in said)) for said in (student, teacher)), target[:150])
     whole = agreement_figures(*split)
-    for name in known:
-        needs_labels = name in ("accuracy", "ece") or "teacher_" in name.replace("teacher_entropy", "") or "beats" in name
-        assert known[name] == (first if needs_labels else whole)[name], name
+    for name, value in known.items():
+        assert value == (whole if name in UNLABELLED else first)[name], name
     nothing = agreement_figures(student, teacher, torch.full((N,), -1))
-    assert {name for name, value in nothing.items() if value is not None} == {
-        "agreement", "agreement_top5", "kl", "logit_distance", "entropy", "teacher_entropy",
-    }  # fmt: skip
+    assert {name for name, value in nothing.items() if value is not None} == UNLABELLED
     perfect = agreement_figures(student, teacher, teacher.logits.argmax(1))
     assert perfect["agreement_teacher_wrong"] is None

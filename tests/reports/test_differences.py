@@ -35,5 +35,5 @@ def test_any_number_of_students_and_classes(count, classes, tmp_path):
     names = [f"a rather long name of class {k}" for k in range(classes)]
     draw_differences([torch.randn(classes, classes)] * count, ["runs/hinton/3"] * count, names, "x", tmp_path / "d.png")
     with Image.open(tmp_path / "d.png") as image:
-        assert image.height == 555 * -(-count // 4)
-        assert image.width == 150 + 480 * min(4, count)
+        assert image.height == 90 + 555 * -(-count // 4)
+        assert image.width == 135 + 480 * min(4, count)
