@@ -51,7 +51,7 @@ def command(name):
 
 
 def make_teachers(name):
-    """Run what the header runs before the experiment itself: the trainings of its teachers."""
+    """Run what the header runs before the experiment itself: the trainings of its teachers, and of students to be compared."""
     lines = (PACKAGED / f"{name}.yaml").read_text().splitlines()
     typed = [shlex.split(line.lstrip("# ")) for line in lines if line.startswith("#   lightning-transfer")]
     for _, *words in typed:
@@ -62,8 +62,10 @@ def make_teachers(name):
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
 def test_runs_its_command(name):
     make_inputs()
-    main([command(name), "--config", name, *SMALL])
-    assert list(Path("runs").rglob(f"{command(name)}*"))
+    make_teachers(name)
+    own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
+    main([command(name), "--config", name, *(SMALL if own else ())])
+    assert list(Path().rglob(f"{command(name)}*.csv"))
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])
