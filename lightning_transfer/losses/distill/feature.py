@@ -43,13 +43,12 @@ class FeatureLoss(DistillLoss):
     def _features(self, features: Features, layers: Sequence[str], whose: str) -> list[Tensor]:
         if layers:
             return [features.layers[layer] for layer in layers]
-        if self.view == "embedding":
-            return [features.embedding]
-        if not features.maps:
+        found = features.embedding if self.view == "embedding" else features.maps[-1] if features.maps else None
+        if found is None or not found.shape[1]:
             raise ValueError(
-                f"{type(self).__name__} compares maps, and the {whose} shows none; name layers: student_layers, teacher_layers"
+                f"{type(self).__name__} compares {self.view}s, and the {whose} shows none; name layers: student_layers, teacher_layers"
             )
-        return [features.maps[-1]]
+        return [found]
 
 
 def pooled(feature: Tensor) -> Tensor:
