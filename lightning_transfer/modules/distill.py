@@ -1,7 +1,7 @@
 """Adaptation through the outputs: a student learns from a teacher's predictions and features."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -236,8 +236,10 @@ class DistillModule(TransferModule):
         taught = self._taught_layers()
         with recorded(self.model, own, "student") as seen:
             student = self(batch.image)
-        # without layers to look at there need be no network
-        with recorded(self.teacher.network, taught, "teacher") if taught else nullcontext({}) as shown:
+        watched: AbstractContextManager[dict[str, Tensor]] = nullcontext({})
+        if taught:  # otherwise the teacher need not have a network at hand
+            watched = recorded(self.teacher.network, taught, "teacher")
+        with watched as shown:
             teacher = ask(batch)
         return _with_layers(student, seen), _with_layers(teacher, shown)
 

@@ -139,7 +139,7 @@ class CachedTeacher(Teacher):
         rows = Rows.open(self.folder)
         if rows is None:
             return None
-        held = rows.about["key"]
+        held = rows.about.get("key", {})
         other = [
             _OTHER.get(name, f"{name}={held.get(name)} where it is {value} now")
             for name, value in self._key.items()

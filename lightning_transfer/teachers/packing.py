@@ -86,7 +86,7 @@ class Packing:
         """
         logits = _tensor(records, "scores", device).float()
         if self.top_k is not None:
-            top, tail = logits.split([self.top_k, 1], dim=-1)
+            top, tail = logits[..., :-1], logits[..., -1:]
             chosen = _tensor(records, "classes", device).long()
             logits = tail.expand(*tail.shape[:-1], classes).scatter(-1, chosen, top)
         if logits.ndim == 3:
@@ -109,7 +109,7 @@ def top_and_tail(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
         (tensor([0.8222, 0.1113, 0.0159]), tensor([0, 1]))
     """
     ordered, classes = log_softmax(logits, dim=-1).sort(dim=-1, descending=True, stable=True)
-    top, others = ordered.split([top_k, logits.shape[-1] - top_k], dim=-1)
+    top, others = ordered[..., :top_k], ordered[..., top_k:]
     tail = others.logsumexp(dim=-1, keepdim=True) - log(others.shape[-1])
     return torch.cat([top, tail], dim=-1), classes[..., :top_k]
 

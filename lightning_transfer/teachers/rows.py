@@ -48,9 +48,11 @@ class Rows:
         path = folder / "rows.npy"
         try:
             about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-            # copy on write where nothing may be written
-            rows = np.load(path, mmap_mode="r+" if os.access(path, os.W_OK) else "c")
-        except (ValueError, OSError) as error:
+            # copy on write, which does for reading, does not fill a file that is cut off with zeros
+            rows = np.load(path, mmap_mode="c")
+            if os.access(path, os.W_OK):
+                rows = np.load(path, mmap_mode="r+")
+        except (ValueError, OSError, EOFError) as error:
             raise ValueError(f"the cache in {folder} is torn ({error}); remove the folder") from error
         return cls(folder, about, np.asarray(rows))
 
@@ -96,7 +98,8 @@ class Rows:
 
     def read(self, version: int, indices: NDArray[np.int64]) -> Records:
         """Copy rows from the file."""
-        return self.rows[version][indices]
+        records: Records = self.rows[version][indices]
+        return records
 
     def write(self, version: int, indices: NDArray[np.int64], records: Records, images: NDArray[np.int64]) -> None:
         """Seal records by their checksums, and write them.

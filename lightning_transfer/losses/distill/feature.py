@@ -33,6 +33,9 @@ class FeatureLoss(DistillLoss):
                 "give as many of one as of the other"
             )
 
+    def prepare(self, student: Prediction, teacher: Prediction, targets: Tensor | None) -> None:
+        self.pairs(student, teacher)  # says what is not there
+
     def pairs(self, student: Prediction, teacher: Prediction) -> list[tuple[Tensor, Tensor]]:
         """Features of student and teacher side by side, in float32, the teacher's without gradient."""
         learner = self._features(student.features, self.student_layers, "student")
