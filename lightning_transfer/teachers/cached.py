@@ -1,6 +1,5 @@
 """A teacher whose answers are kept on disk, so that it sees each training image once and not in every training."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,15 +17,10 @@ from lightning_transfer.data.datasets import ImageDataset
 from lightning_transfer.files import whole
 from lightning_transfer.parts import UndescribableError, describe
 from lightning_transfer.teachers.base import Teacher
+from lightning_transfer.teachers.cache_key import cache_key, differences, validation_key
 from lightning_transfer.teachers.module import as_teacher
 from lightning_transfer.teachers.packing import Packing, Records
 from lightning_transfer.teachers.rows import Rows, empty, intact
-
-_OTHER = {
-    "teacher": "another teacher",
-    "images": "other training images",
-    "transform": "another train_transform",
-}
 
 
 class CachedTeacher(Teacher):
@@ -108,43 +102,17 @@ class CachedTeacher(Teacher):
         images = getattr(data, "train_set", None)
         if not isinstance(images, ImageDataset):
             raise ValueError("CachedTeacher tells images apart by their numbers; it needs a datamodule of the package")
-        self._key, self._shape = self._describe(images, data.image_size)
+        self._key = cache_key(self.teacher, self.packing, images, data.image_size)
+        self._shape = self._key["augmentations"], len(images)
         self._trainer = data.trainer
-        self._validation = _of_validation(data)
+        self._validation = validation_key(data)
         self._rows = self._open()
-
-    def _describe(self, images: ImageDataset, image_size: int) -> tuple[dict[str, Any], tuple[int, int]]:
-        """What the rows depend on, and how many there are."""
-        random = images.is_random()
-        if random and images.augmentations is None:
-            raise ValueError(
-                f"train_transform={type(images.transform).__name__} draws anew in each epoch, and no cache can hold all that; set "
-                "data.augmentations, to 10 for example, for so many versions of each image"
-            )
-        versions = images.augmentations or 1 if random else 1
-        key = {
-            "teacher": self.fingerprint(),
-            "images": hashes.of_source(images.source),
-            "transform": hashes.of_transform(images.transform),
-            "image_size": image_size,
-            "augmentations": versions,
-            "augmentation_seed": images.seed if random else None,
-            "top_k": self.packing.top_k,
-            "precision": self.packing.precision,
-            "embedding": self.packing.embedding,
-        }
-        return key, (versions, len(images))
 
     def _open(self) -> Rows | None:
         rows = Rows.open(self.folder)
         if rows is None:
             return None
-        held = rows.about.get("key", {})
-        other = [
-            _OTHER.get(name, f"{name}={held.get(name)} where it is {value} now")
-            for name, value in self._key.items()
-            if held.get(name) != value
-        ]
+        other = differences(rows.about.get("key", {}), self._key)
         if other:
             raise ValueError(
                 f"the cache in {self.folder} was made with {' and '.join(other)}; give another folder, or remove this one"
@@ -270,15 +238,3 @@ def _some(batch: ImageBatch, chosen: NDArray[np.bool_]) -> ImageBatch:
         batch.target[where],
         modalities={name: values[where] for name, values in batch.modalities.items()},
     )
-
-
-def _of_validation(data: Any) -> str:
-    """Hash what this process's validation batches depend on."""
-    source = data.splits().get("val")
-    parts = [
-        None if source is None else hashes.of_source(source),
-        hashes.of_transform(data.eval_transform(data.image_size)),
-        (data.image_size, data.batch_size, data.trainer.limit_val_batches),
-        (data.trainer.global_rank, data.trainer.world_size),
-    ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
