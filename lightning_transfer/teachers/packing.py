@@ -105,8 +105,8 @@ def top_and_tail(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> scores, classes = top_and_tail(torch.tensor([4.0, 2, 1, 0, -1, -2]), 2)
-        >>> [round(p, 6) for p in scores.exp().tolist()], classes
-        ([0.824642, 0.111603, 0.01594], tensor([0, 1]))
+        >>> [round(p, 4) for p in scores.exp().tolist()], classes
+        ([0.8246, 0.1116, 0.0159], tensor([0, 1]))
     """
     ordered, classes = log_softmax(logits, dim=-1).sort(dim=-1, descending=True, stable=True)
     top, others = ordered[..., :top_k], ordered[..., top_k:]
