@@ -3,8 +3,8 @@
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data.sources import ImageSource
-from lightning_transfer.seeds import derived_seed
+from lightning_transfer.seeds import derived_seed, drawing_by
 
 Item = tuple[Tensor, Tensor, str, int]
 
@@ -58,6 +58,7 @@ class ImageDataset(Dataset[Item | None]):
         cache: whether decoded images stay in memory.
         log: where unreadable files are noted, and then left out of their batch; if not given they raise.
         seed: of the transform's draws, which then depend on it and on epoch and index alone; needed for random transforms.
+        augmentations: how many different draws an image has, which the epochs take in turn; another in each epoch if not given.
 
     Item `epoch x N + index` is image `index` as transformed in that epoch.
     """
@@ -69,11 +70,13 @@ class ImageDataset(Dataset[Item | None]):
         cache: bool = False,
         log: SkipLog | None = None,
         seed: int | None = None,
+        augmentations: int | None = None,
     ) -> None:
         self.source = source
         self.transform = transform
         self.log = log
         self.seed = seed
+        self.augmentations = augmentations
         self.cache: dict[int, Tensor] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -88,14 +91,30 @@ class ImageDataset(Dataset[Item | None]):
                 self.log.add(str(error))
                 return None
             raise ValueError(f"{error}; data.on_error=skip leaves such files out") from error
-        if self.seed is not None:
-            with _drawing_by(derived_seed(self.seed, number)):
-                image = self.transform(pixels)
-        else:
-            image = self.transform(pixels)
+        if self.augmentations is not None:
+            number %= self.augmentations * len(self)
+        image = self._transformed(pixels, number)
         if not image.is_floating_point():
             image = to_dtype(image, torch.float32, scale=True)
         return image, self.source.targets[index], self.source.names[index], index
+
+    def is_random(self) -> bool:
+        """Whether the transform draws: whether any of a few images comes out otherwise in any of seven further draws."""
+        count = len(self)
+        for index in range(0, count, max(1, count // 8)):
+            try:
+                pixels = self._pixels(index)
+            except (ValueError, OSError):  # whoever needs the image says so
+                continue
+            first, *others = (self._transformed(pixels, index + draw * count) for draw in range(8))
+            if not all(torch.equal(first, other) for other in others):
+                return True
+        return False
+
+    def _transformed(self, pixels: Tensor, number: int) -> Tensor:
+        with drawing_by(derived_seed(self.seed, number)) if self.seed is not None else nullcontext():
+            image: Tensor = self.transform(pixels)
+        return image
 
     def _pixels(self, index: int) -> Tensor:
         if self.cache is None:
@@ -103,17 +122,6 @@ class ImageDataset(Dataset[Item | None]):
         if index not in self.cache:
             self.cache[index] = self.source.image(index)
         return self.cache[index]
-
-
-@contextmanager
-def _drawing_by(seed: int) -> Iterator[None]:
-    """Seed the CPU's generator for a while; `torch.manual_seed` would seed those of all devices."""
-    before = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before)
 
 
 def collate(items: Sequence[Item | None]) -> ImageBatch:
