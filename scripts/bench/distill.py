@@ -4,11 +4,14 @@ usage: python scripts/bench/distill.py stamps|digits [--seeds 3] [--epochs N] [-
 Teachers and students are trained by the configurations of `finetune` and `distill`; the rows say what differs. On stamps a seed drives
 the students' training, on one split and with one teacher (of five, which the ensemble has all); on digits also the split, the choice of
 labels, and the teacher. Measured is the last epoch. Weights are the papers'; nothing was chosen on this data.
-An interrupted run goes on where it was. Writes DATA.csv, prints a table and, as its last line, one JSON object.
+An interrupted run goes on where it was. Students of seed 0 are compared with their teacher in DATA/agreement. Writes DATA.csv, prints a
+table and, as its last line, one JSON object.
 """
 
 import csv
+import io
 import json
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,21 @@ def taught_by(paths: list[Path], way: str, root: Path) -> list[str]:
     return [f"--model.teacher={json.dumps(cached)}", "--data.augmentations=20"]
 
 
+def compare(teacher: Path, students: dict[str, Path], out: Path) -> dict[str, dict[str, float]]:
+    """Agreement with the teacher on test images, and the mean size of the differences between classes' logits."""
+    from lightning_transfer.commands.agreement import agreement
+
+    with redirect_stdout(io.StringIO()):
+        agreement(str(teacher / "best.ckpt"), [str(home / "best.ckpt") for home in students.values()], out=str(out))
+    with (out / "agreement.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    named = {"agreement": "agreement", "correlation": "correlation_mean", "class_means": "class_means_mean"}
+    return {
+        way: {name: float(row[column]) for name, column in named.items()}
+        for way, row in zip(students, rows, strict=True)
+    }
+
+
 def main() -> None:
     """Train the teachers, then the students."""
     arguments = parser(__doc__)
@@ -126,14 +144,18 @@ def main() -> None:
             length = [f"--trainer.max_epochs={args.epochs}"] if args.epochs else []
             whole = [*flags, *taught_by(ckpts, way, root), *length]
             found[way].append(once(home, partial(train, whole, seed, seed if of_split else 0, home)))
+    compared = compare(
+        homes[0], {way: root / way.replace(" ", "_") / "0" for way in WAYS[args.data]}, root / "agreement"
+    )
     rows = []
     for way, figures in found.items():
         accuracy, deviation = mean_and_deviation([100 * figure["accuracy"] for figure in figures])
         ece, _ = mean_and_deviation([100 * figure["ece"] for figure in figures])
-        rows.append({"way": way, "accuracy": accuracy, "deviation": deviation, "ece": ece})
-        print(f"{way:<16} {accuracy:5.1f} ± {deviation:4.1f} %  ECE {ece:4.1f}")
+        rows.append({"way": way, "accuracy": accuracy, "deviation": deviation, "ece": ece, **compared.get(way, {})})
+        further = "".join(f"  {key} {value:.3f}" for key, value in compared.get(way, {}).items())
+        print(f"{way:<16} {accuracy:5.1f} ± {deviation:4.1f} %  ECE {ece:4.1f}{further}")
     with (args.out / f"{args.data}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(rows[-1]))
         writer.writeheader()
         writer.writerows(rows)
     report({"data": args.data, "seeds": args.seeds, "rows": rows})
