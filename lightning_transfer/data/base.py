@@ -254,10 +254,13 @@ class ImageData(Part, LightningDataModule, ABC):
                 raise ValueError(f"the data has no {name} split; give one, or a {name}_fraction above 0")
         if stage == "test":
             self._add_further()
-        if stage == "fit":  # only a teacher looks at other modalities, and only a training has one
-            for name in self._sets.keys() & {"train", "val"}:
-                self._sets[name].accompany(companions(self, name, self._sets[name]))
-        if stage == "fit" and not self._announced:
+        if stage == "fit":
+            self._begin()
+
+    def _begin(self) -> None:
+        for name in self._sets.keys() & {"train", "val"}:  # only a teacher looks at other modalities: a test needs none
+            self._sets[name].accompany(companions(self, name, self._sets[name]))
+        if not self._announced:
             self._announce()
             self._announced = True
 

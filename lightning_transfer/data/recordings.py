@@ -73,7 +73,8 @@ def resampled(wave: Tensor, own: int, rate: int) -> Tensor:
     if own == rate:
         return wave
     length = max(1, round(len(wave) * rate / own))
-    return torch.fft.irfft(torch.fft.rfft(wave)[: length // 2 + 1], n=length) * (length / len(wave))
+    found: Tensor = torch.fft.irfft(torch.fft.rfft(wave)[: length // 2 + 1], n=length)
+    return found * (length / len(wave))
 
 
 def sound_files(folder: Path) -> list[Path]:

@@ -29,4 +29,5 @@ class Edges(Modality):
     def sense(self, picture: Tensor) -> Tensor:
         grey = pad(rgb_to_grayscale(picture)[None], (1, 1, 1, 1), mode="replicate")  # the border is no edge
         gradient = conv2d(grey, torch.stack([_SOBEL, _SOBEL.T])[:, None])
-        return self.gain * gradient.norm(dim=1).expand(3, -1, -1)
+        strength: Tensor = gradient.norm(dim=1)
+        return self.gain * strength.expand(3, -1, -1)
