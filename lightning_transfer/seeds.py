@@ -2,6 +2,8 @@
 
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -19,3 +21,14 @@ def derived_seed(*numbers: int) -> int:
         (True, False)
     """
     return zlib.crc32(repr(numbers).encode())
+
+
+@contextmanager
+def drawing_by(seed: int) -> Iterator[None]:
+    """Seed the CPU's generator for a while; `torch.manual_seed` would seed those of all devices."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)

@@ -13,6 +13,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflat
 from lightning_transfer.callbacks.frozen_prefix import FrozenPrefix
 from lightning_transfer.callbacks.phases import Phases
 from lightning_transfer.data.datasets import ImageDataset
+from lightning_transfer.hashes import checksums
 from lightning_transfer.parts import Part
 
 
@@ -55,10 +56,10 @@ class FrozenCache(Part, Callback):
         if getattr(pl_module, "compile_model", False):
             raise ValueError("FrozenCache skips modules, which a compiled model has no longer; set model.compile=false")
         images = getattr(getattr(trainer, "datamodule", None), "train_set", None)
-        if isinstance(images, ImageDataset) and _is_random(images):
+        if isinstance(images, ImageDataset) and images.augmentations != 1 and images.is_random():
             raise ValueError(
                 "FrozenCache needs training images that are the same in every epoch, but data.train_transform="
-                f"{type(images.transform).__name__} draws at random; set it to EvalTransform, or leave the cache out"
+                f"{type(images.transform).__name__} draws at random; set it to EvalTransform, or data.augmentations=1, or leave the cache out"
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -80,7 +81,7 @@ class FrozenCache(Part, Callback):
         if self.prefix is None:
             return
         self.prefix.restore()  # if the model is called twice in a step
-        sums = _checksums(image)
+        sums: list[int] = checksums(image).tolist()
         known = [name in self.rows for name in names]
         other = [n for n, s, k in zip(names, sums, known, strict=True) if k and self.rows[n][0] != s]
         if other:
@@ -179,25 +180,6 @@ def _count(trainer: Trainer) -> int:
             "FrozenCache keeps something of every training image, and needs a data set that knows how many"
         )
     return len(images)
-
-
-def _is_random(images: ImageDataset) -> bool:
-    """Whether any of a few images is another one in either of two later epochs."""
-    count = len(images)
-    for index in range(0, count, max(1, count // 8)):
-        first, *later = (images[index + epoch * count] for epoch in range(3))
-        if first is not None and not all(item is not None and torch.equal(first[0], item[0]) for item in later):
-            return True
-    return False
-
-
-def _checksums(image: Tensor) -> list[int]:
-    """A whole number an image that depends on each pixel's bits and place, exact in any order of addition."""
-    bits = image.detach().float().view(torch.int32)
-    rows, columns = bits.sum(dim=3).flatten(1), bits.sum(dim=(1, 2))
-    weights = [torch.arange(1, part.shape[1] + 1, device=image.device) for part in (rows, columns)]
-    sums: list[int] = ((rows * weights[0]).sum(1) + 1_000_003 * (columns * weights[1]).sum(1)).tolist()
-    return sums
 
 
 def _agree(stored: Tensor, computed: Tensor) -> bool:

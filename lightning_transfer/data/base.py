@@ -41,10 +41,12 @@ class ImageData(Part, LightningDataModule, ABC):
         test_fraction: share of all images used for the test, where the set has no such split.
         labels_per_class: how many labelled training images of each class are used; all if not given.
         fraction: share of the training images that is used, of each class alike; all if not given.
-        split_seed: seed of splits and of the choice of few labels.
+        split_seed: seed of splits, of the choice of few labels, and of the training transform where `augmentations` are given.
         cache: whether decoded images stay in memory, as bytes.
         on_error: whether an unreadable file stops the run, or is left out and listed at the end.
         train_transform: made of the image size, for training.
+        augmentations: how many different draws of a random training transform each image has, the same in every run, which the
+            epochs take in turn; another in each epoch, by the run's seed, if not given.
         eval_transform: made of the image size, for everything else.
         predict_path: a folder of unlabelled images, or one file, for `predict`; the test split if not given.
         test_sets: further data by name, with the same classes, whose test split is measured beside this one's and logged as
@@ -75,6 +77,7 @@ class ImageData(Part, LightningDataModule, ABC):
         cache: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         train_transform: TransformFactory = TrainTransform,
+        augmentations: int | None = None,
         eval_transform: TransformFactory = EvalTransform,
         predict_path: str | None = None,
         test_sets: dict[str, "ImageData"] | None = None,
@@ -88,6 +91,7 @@ class ImageData(Part, LightningDataModule, ABC):
             ("image_size", image_size),
             ("batch_size", batch_size),
             ("labels_per_class", labels_per_class),
+            ("augmentations", augmentations),
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
@@ -114,6 +118,7 @@ class ImageData(Part, LightningDataModule, ABC):
         self.train_transform = behind(train_transform, modality)
         self.eval_transform = behind(eval_transform, modality)
         self.same_class = same_class or {}
+        self.augmentations = augmentations
         self.predict_path = predict_path
         self.corruptions = by_label(corruptions or [])
         self.test_sets: dict[str, ImageData] = {}
@@ -279,10 +284,13 @@ class ImageData(Part, LightningDataModule, ABC):
         if name in self._sets:
             return
         transform = (self.train_transform if name == "train" else self.eval_transform)(self.image_size)
-        seed = run_seed() if name == "train" else None
+        seed, augmentations = None, None
+        if name == "train":
+            augmentations = self.augmentations
+            seed = run_seed() if augmentations is None else self.split_seed
         if corruption is not None:
             transform, seed = nn.Sequential(transform, corruption), corruption.seed
-        self._sets[name] = ImageDataset(source, transform, self.cache, self._log, seed)
+        self._sets[name] = ImageDataset(source, transform, self.cache, self._log, seed, augmentations)
 
     def transform_of(self, modality: str) -> nn.Module | None:  # most modalities share the image's geometry
         """The transform of a modality that has a geometry of its own."""

@@ -3,8 +3,8 @@
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data.modalities.base import InModality
 from lightning_transfer.data.paired import Companion, check_geometry
 from lightning_transfer.data.sources import ImageSource
-from lightning_transfer.seeds import derived_seed
+from lightning_transfer.seeds import derived_seed, drawing_by
 
 Item = tuple[Tensor, Tensor, str, int, dict[str, Tensor]]
 
@@ -60,6 +60,7 @@ class ImageDataset(Dataset[Item | None]):
         cache: whether decoded images stay in memory.
         log: where unreadable files are noted, and then left out of their batch; if not given they raise.
         seed: of the transform's draws, which then depend on it and on epoch and index alone; needed for random transforms.
+        augmentations: how many different draws an image has, which the epochs take in turn; another in each epoch if not given.
 
     Where the transform ends in a modality, the picture goes along as modality `picture`.
 
@@ -73,11 +74,13 @@ class ImageDataset(Dataset[Item | None]):
         cache: bool = False,
         log: SkipLog | None = None,
         seed: int | None = None,
+        augmentations: int | None = None,
     ) -> None:
         self.source = source
         self.transform = transform
         self.log = log
         self.seed = seed
+        self.augmentations = augmentations
         self.companions: Mapping[str, Companion] = {}
         self.picture_transform = transform.transform if isinstance(transform, InModality) else transform
         self.cache: dict[tuple[str | None, int], Tensor] | None = {} if cache else None
@@ -93,6 +96,8 @@ class ImageDataset(Dataset[Item | None]):
 
     def __getitem__(self, number: int) -> Item | None:
         index = number % len(self)
+        if self.augmentations is not None:
+            number %= self.augmentations * len(self)
         try:
             pixels, others = self._read(number, index)
         except (ValueError, OSError) as error:
@@ -100,17 +105,35 @@ class ImageDataset(Dataset[Item | None]):
                 self.log.add(str(error))
                 return None
             raise ValueError(f"{error}; data.on_error=skip leaves such files out") from error
-        with self._drawing(number):
-            image, modalities = self._seen(pixels)
-        for name, other in others.items():
-            with self._drawing(number):  # what the transform drew above, it draws again
-                modalities[name] = _as_float(self.companions[name].transform(other))
+        image, modalities = self._transformed(pixels, others, number)
         return image, self.source.targets[index], self.source.names[index], index, modalities
 
     def example(self) -> ImageBatch:
         """The first sample that can be read, as a batch."""
         items = (self[i] for i in range(len(self)))
         return collate([next((item for item in items if item is not None), None)])
+
+    def is_random(self, companions: bool = False) -> bool:
+        """Whether any of a few images comes out otherwise in any of seven further draws.
+
+        Args:
+            companions: whether its other modalities count too.
+        """
+        count = len(self)
+        for index in range(0, count, max(1, count // 8)):
+            try:
+                first, *others = (self._drawn(index + draw * count, companions) for draw in range(8))
+            except (ValueError, OSError):  # whoever needs the image says so
+                continue
+            if not all(torch.equal(one, other) for found in others for one, other in zip(first, found, strict=True)):
+                return True
+        return False
+
+    def _drawn(self, number: int, companions: bool) -> list[Tensor]:
+        index = number % len(self)
+        pixels, others = self._read(number, index) if companions else (self._pixels(index), {})
+        image, modalities = self._transformed(pixels, others, number)
+        return [image, *modalities.values()]
 
     def _read(self, number: int, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pixels of a sample and of its companions."""
@@ -123,15 +146,21 @@ class ImageDataset(Dataset[Item | None]):
                 check_geometry(pixels, others[name], name)
         return pixels, others
 
-    def _seen(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the model sees of a sample, and the picture behind it."""
-        if not isinstance(self.transform, InModality):
-            return _as_float(self.transform(pixels)), {}
-        image, picture = self.transform.both(pixels)
-        return image, {"picture": _as_float(picture)}
+    def _transformed(self, pixels: Tensor, others: dict[str, Tensor], number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the model sees of a sample, and its other modalities."""
+        modalities = {}
+        with self._drawing(number):
+            if isinstance(self.transform, InModality):
+                image, modalities["picture"] = self.transform.both(pixels)
+            else:
+                image = self.transform(pixels)
+        for name, other in others.items():
+            with self._drawing(number):  # what the transform drew above, it draws again
+                modalities[name] = self.companions[name].transform(other)
+        return _as_float(image), {name: _as_float(other) for name, other in modalities.items()}
 
     def _drawing(self, number: int) -> AbstractContextManager[None]:
-        return nullcontext() if self.seed is None else _drawing_by(derived_seed(self.seed, number))
+        return nullcontext() if self.seed is None else drawing_by(derived_seed(self.seed, number))
 
     def _pixels(self, index: int, name: str | None = None) -> Tensor:
         source = self.source if name is None else self.companions[name].source
@@ -145,17 +174,6 @@ class ImageDataset(Dataset[Item | None]):
 def _as_float(image: Tensor) -> Tensor:
     floats: Tensor = image if image.is_floating_point() else to_dtype(image, torch.float32, scale=True)
     return floats
-
-
-@contextmanager
-def _drawing_by(seed: int) -> Iterator[None]:
-    """Seed the CPU's generator for a while; `torch.manual_seed` would seed those of all devices."""
-    before = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before)
 
 
 def collate(items: Sequence[Item | None]) -> ImageBatch:

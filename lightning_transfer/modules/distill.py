@@ -1,7 +1,8 @@
 """Adaptation through the outputs: a student learns from a teacher's predictions and features."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,7 +26,7 @@ from lightning_transfer.optim import Optim
 from lightning_transfer.parts import UndescribableError, describe
 from lightning_transfer.seeds import derived_seed, run_seed
 from lightning_transfer.teachers import Teacher, as_teacher
-from lightning_transfer.teachers.examine import count_right, probabilities, require_better_than_chance
+from lightning_transfer.teachers.examine import probabilities, require_better_than_chance
 
 
 class DistillModule(TransferModule):
@@ -148,9 +149,9 @@ class DistillModule(TransferModule):
         data = getattr(self.trainer, "datamodule", None)
         if getattr(data, "task", self.task) != self.task:
             raise ValueError(f"distillation is of classes, but the data's task is {data.task}")  # type: ignore[union-attr]
-        self.teacher.load()
+        self.teacher.prepare(data, self._taught_layers(), self.mixing is not None)
         own = {id(parameter) for parameter in self.model.parameters()}
-        if any(id(parameter) in own for parameter in self.teacher.network.parameters()):
+        if any(id(parameter) in own for parameter in self.teacher.parameters()):
             raise ValueError("the teacher shares weights with the student, which it would freeze; give it a copy")
         student, teacher = self._example(self.image_size or getattr(data, "image_size", None))
         if any(loss.compares_classes for _, loss in self._pairs()):
@@ -178,7 +179,8 @@ class DistillModule(TransferModule):
         training = self.training
         try:
             with torch.no_grad():
-                return self.eval()._predict(ImageBatch(image, torch.full((2,), -1), modalities=modalities))
+                batch = ImageBatch(image, torch.full((2,), -1), modalities=modalities)
+                return self.eval()._predict(batch, self.teacher.example)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
                 f"student or teacher refuses images of {side}x{side} pixels: {error}; set another image_size"
@@ -217,7 +219,8 @@ class DistillModule(TransferModule):
     def on_train_start(self) -> None:
         if any(loss.compares_classes for _, loss in self._pairs()):
             with isolate_rng():  # a loader draws a number when it is asked for batches
-                counts = count_right(self.teacher, map(self._taught, self._validation_batches()), self.num_classes)
+                taught = map(self._taught, self._validation_batches())
+                counts = self.teacher.count_right(taught, self.num_classes)
             right, total = self.trainer.strategy.reduce(counts.to(self.device), reduce_op="sum").cpu()
             require_better_than_chance(torch.stack([right, total]))
             if total.sum():
@@ -241,20 +244,26 @@ class DistillModule(TransferModule):
         if not self.training:
             logits = self(batch.image).logits
             return StepOutput(cross_entropy(logits.float(), batch.target), {}, logits, batch.target)
-        student, teacher = self._predict(batch)
+        student, teacher = self._predict(batch, partial(self.teacher.teach, epoch=self.current_epoch))
         with torch.autocast(self.device.type, enabled=False):  # losses compute in single precision
             values = {name: self._ask(loss, student, teacher, batch) for name, loss in self._pairs()}
         loss = torch.stack([self._weight(name) * value for name, value in values.items()]).sum()
         return StepOutput(loss, self._terms(values, teacher), student.logits, batch.target)
 
-    def _predict(self, batch: ImageBatch) -> tuple[Prediction, Prediction]:
+    def _taught_layers(self) -> list[str]:
+        return [layer for _, loss in self._pairs() for layer in loss.teacher_layers]
+
+    def _predict(self, batch: ImageBatch, ask: Callable[[ImageBatch], Prediction]) -> tuple[Prediction, Prediction]:
         """What both say of the same images, with the layers that losses name."""
         own = [layer for _, loss in self._pairs() for layer in loss.student_layers]
-        taught = [layer for _, loss in self._pairs() for layer in loss.teacher_layers]
+        taught = self._taught_layers()
         with recorded(self.model, own, "student") as seen:
             student = self(batch.image)
-        with recorded(self.teacher.network, taught, "teacher") as shown:
-            teacher = self.teacher(self._taught(batch))
+        watched: AbstractContextManager[dict[str, Tensor]] = nullcontext({})
+        if taught:  # otherwise the teacher need not have a network at hand
+            watched = recorded(self.teacher.network, taught, "teacher")
+        with watched as shown:
+            teacher = ask(self._taught(batch))
         return _with_layers(student, seen), _with_layers(teacher, shown)
 
     def _taught(self, batch: ImageBatch) -> ImageBatch:
@@ -266,7 +275,7 @@ class DistillModule(TransferModule):
                 f"teacher_modality={self.teacher_modality!r} is in no batch; there are {', '.join(batch.modalities) or 'none'}, beside the "
                 "image itself"
             )
-        return batch._replace(image=batch.modalities[self.teacher_modality])
+        return batch._replace(image=batch.modalities[self.teacher_modality], modalities={})
 
     def _ask(self, loss: DistillLoss, student: Prediction, teacher: Prediction, batch: ImageBatch) -> Tensor:
         further = {"indices": batch.indices} if loss.needs_indices else {}

@@ -5,9 +5,10 @@ processes) finds it. It is loaded when a training begins, and not before: whoeve
 """
 
 from lightning_transfer.teachers.base import Teacher
+from lightning_transfer.teachers.cached import CachedTeacher
 from lightning_transfer.teachers.checkpoint import CheckpointTeacher
 from lightning_transfer.teachers.ensemble import Ensemble
 from lightning_transfer.teachers.module import ModuleTeacher, as_teacher
 from lightning_transfer.teachers.timm import TimmTeacher
 
-__all__ = ["CheckpointTeacher", "Ensemble", "ModuleTeacher", "Teacher", "TimmTeacher", "as_teacher"]
+__all__ = ["CachedTeacher", "CheckpointTeacher", "Ensemble", "ModuleTeacher", "Teacher", "TimmTeacher", "as_teacher"]

@@ -1,11 +1,11 @@
 """A checkpoint of this package as a teacher."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from lightning_transfer import hashes
 from lightning_transfer.teachers.base import Teacher
 
 
@@ -34,22 +34,25 @@ class CheckpointTeacher(Teacher):
             raise type(error)(f"teacher: {error}") from error
         if module.task != "classification":
             raise ValueError(f"teacher: {self.path!r} was trained with task={module.task}; distillation wants classes")
-        found = _sha256(Path(self.path))
+        self.fingerprint()
+        self.class_names = module.class_names
+        module.setup("predict")  # lays out the weights
+        model: nn.Module = module.model
+        return model
+
+    def fingerprint(self) -> str:
+        """Hash the file, which need not be loaded for that.
+
+        Raises:
+            FileNotFoundError, ValueError: for a file that is missing, or another than recorded.
+        """
+        if not Path(self.path).is_file():
+            raise FileNotFoundError(f"teacher: {self.path!r} is no file")
+        found = hashes.of_file(Path(self.path))
         if self.sha256 not in (None, found):
             raise ValueError(
                 f"teacher: {self.path!r} is another file than the student learned from before (sha256 {found[:12]}..., recorded "
                 f"{str(self.sha256)[:12]}...); bring that one, or leave sha256 out to go on with this"
             )
         self.sha256 = self.init_args["sha256"] = found
-        self.class_names = module.class_names
-        module.setup("predict")  # lays out the weights
-        model: nn.Module = module.model
-        return model
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return found

@@ -1,6 +1,8 @@
 """Several teachers as one."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 from lightning_transfer.contracts import Features, ImageBatch, Prediction
 from lightning_transfer.teachers.base import Teacher
+from lightning_transfer.teachers.cached import CachedTeacher
 
 
 class Ensemble(Teacher):
@@ -34,6 +37,8 @@ class Ensemble(Teacher):
         weights: Sequence[float] | None = None,
         average: Literal["probabilities", "logits"] = "probabilities",
     ) -> None:
+        if any(isinstance(teacher, CachedTeacher) for teacher in teachers):
+            raise ValueError("CachedTeacher keeps the answers of an ensemble as a whole; put it around, not into it")
         if not teachers or any(isinstance(teacher, Ensemble) for teacher in teachers):
             raise ValueError("teachers must be at least one, and none an ensemble itself")
         weights = [1.0] * len(teachers) if weights is None else list(weights)
@@ -72,3 +77,10 @@ class Ensemble(Teacher):
         if self.average == "logits":
             return Prediction((shares.view(-1, 1, 1) * logits).sum(dim=0), Features(embedding))
         return Prediction(logits, Features(embedding), shares)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(teacher.parameters() for teacher in self.teachers)
+
+    def fingerprint(self) -> str:
+        hashed = [teacher.fingerprint() for teacher in self.teachers]
+        return hashlib.sha256(f"{hashed} {self.shares.tolist()} {self.average}".encode()).hexdigest()

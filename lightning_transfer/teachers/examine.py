@@ -1,13 +1,12 @@
 """A teacher is examined before it teaches: one with another order of classes, or untrained, would spoil a training in silence."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softmax
 
 from lightning_transfer.contracts import ImageBatch, Prediction
-from lightning_transfer.teachers.base import Teacher
 
 _FEWEST = 30  # images of which anything can be said
 
@@ -20,7 +19,7 @@ def probabilities(prediction: Prediction) -> Tensor:
     return p.mean(dim=0) if prediction.shares is None else (prediction.shares.view(-1, 1, 1) * p).sum(dim=0)
 
 
-def count_right(teacher: Teacher, batches: Iterable[ImageBatch], num_classes: int) -> Tensor:
+def count_right(teacher: Callable[[ImageBatch], Prediction], batches: Iterable[ImageBatch], num_classes: int) -> Tensor:
     """Count what a teacher gets right.
 
     Returns:

@@ -1,11 +1,10 @@
 """A network given in Python as a teacher."""
 
-import hashlib
 from typing import Any
 
-import torch
 from torch import nn
 
+from lightning_transfer import hashes
 from lightning_transfer.teachers.base import Teacher
 
 
@@ -16,7 +15,7 @@ class ModuleTeacher(Teacher):
         module: the network; whoever loads a student's checkpoint to train on gives it again.
         class_names: of the logits, in their order.
         name: of the module's class, as recorded in a checkpoint.
-        sha256: of its weights and buffers, likewise.
+        sha256: of its structure, weights and buffers, likewise.
 
     Raises:
         ValueError: at `load`, without a module, or for other weights than recorded.
@@ -41,7 +40,7 @@ class ModuleTeacher(Teacher):
                 f"the teacher {self.name} was given in Python, and no checkpoint holds it; pass it again: "
                 "load_from_checkpoint(path, teacher=...)"
             )
-        found = _sha256(self.module)
+        found = hashes.of_module(self.module)
         if self.sha256 not in (None, found):
             raise ValueError(f"the teacher {self.name} has other weights than the student learned from before")
         self.sha256 = self.init_args["sha256"] = found
@@ -53,11 +52,3 @@ def as_teacher(teacher: Teacher | nn.Module) -> Teacher:
     if isinstance(teacher, Teacher):
         return teacher
     return ModuleTeacher(getattr(teacher, "model", teacher), getattr(teacher, "class_names", None))
-
-
-def _sha256(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -59,6 +59,7 @@ CONFIGS = {
     "mnist": ("finetune/mnist", ("--data.image_size=32",)),
     "emoji": ("finetune/emoji", ()),
 }
+TITLES = {"1": "1 label a class", "10": "10 labels a class", "100": "100 labels a class", "all": "all labels"}
 LABELS = {"digits": ("1", "10", "100", "all"), "stamps": ("1", "10", "all"), "mnist": ("1", "10", "100", "all")}
 
 
@@ -247,7 +248,7 @@ def main() -> None:
         if args.data == "emoji":
             curves = [figures["curve"] for figures in found["WiSE-FT"]]
         for way, of_seeds in found.items():
-            for name, title in (("test", f"{labels} labels a class"), ("twitter", "Twitter")):
+            for name, title in (("test", TITLES[labels]), ("twitter", "Twitter")):
                 if all(name in figures for figures in of_seeds):
                     title = {"test": "Google", "twitter": "Twitter"}[name] if args.data == "emoji" else title
                     mean, deviation = mean_and_deviation([100 * figures[name] for figures in of_seeds])

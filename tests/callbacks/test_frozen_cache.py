@@ -262,6 +262,19 @@ def test_refuses_where_nothing_can_be_kept(trainer, edits, options, message):
     NothingLeft().on_train_batch_end(None, tuned)
 
 
+def test_a_transform_that_draws_once_for_good_is_no_obstacle(trainer):
+    def source():
+        return data(train_transform=TrainTransform, augmentations=1)
+
+    def make():
+        return module(edits=[FreezeStages(3)])
+
+    counted = Count(INSIDE["test_resnet"])
+    cached = trained(trainer, make, FrozenCache(), counted, source=source)
+    assert counted.runs[-1] == 0
+    assert_equal(cached, trained(trainer, make, source=source))
+
+
 def test_refuses_more_memory_than_allowed(trainer):
     with pytest.raises(ValueError, match=r"would take 0.00\d+ GB, but max_gigabytes=0.0001"):
         trained(trainer, lambda: module(edits=[FreezeStages(3)]), FrozenCache(max_gigabytes=1e-4))

@@ -53,7 +53,7 @@ def command(name):
 
 
 def typed(name):
-    """The header's commands: the trainings of teachers, the flags of the experiment's own, and what is done with the student."""
+    """The header's commands: the trainings of teachers and whom they are compared with, the flags of the experiment's own, and what is done with the student."""
     lines = (PACKAGED / f"{name}.yaml").read_text().splitlines()
     words = [shlex.split(line.lstrip("# "))[1:] for line in lines if line.startswith("#   lightning-transfer")]
     own = next(i for i, line in enumerate(words) if f"--config {name}" in " ".join(line))
@@ -68,8 +68,11 @@ def run_small(words):
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
 def test_runs_its_command(name):
     make_inputs()
-    main([command(name), "--config", name, *SMALL])
-    assert list(Path("runs").rglob(f"{command(name)}*"))
+    for words in typed(name)[0]:
+        run_small(words)
+    own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
+    main([command(name), "--config", name, *(SMALL if own else ())])
+    assert list(Path().rglob(f"{command(name)}*.csv"))
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])

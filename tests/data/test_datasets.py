@@ -60,3 +60,22 @@ def test_the_log_is_shared_by_path_and_keeps_each_reason_once():
     for reason in ("a.png: bro\nken", "b.png", "a.png: bro\nken"):
         other.add(reason)
     assert log.read() == ["a.png: bro ken", "b.png"]
+
+
+class Noise(nn.Module):
+    def forward(self, image):
+        return image + torch.randint(0, 50, image.shape, dtype=torch.uint8)
+
+
+def test_augmentations_come_in_turn_and_all_differ():
+    data = ImageDataset(Counting(), Noise(), seed=3, augmentations=3)
+    endless = ImageDataset(Counting(), Noise(), seed=3)
+    versions = [data[1 + 2 * epoch][0] for epoch in range(7)]
+    for epoch, version in enumerate(versions):
+        assert [torch.equal(version, other) for other in versions] == [e % 3 == epoch % 3 for e in range(7)]
+        assert torch.equal(version, endless[1 + 2 * epoch][0]) is (epoch < 3)
+
+
+def test_a_transform_that_draws_is_found_out():
+    assert ImageDataset(Counting(), Noise(), seed=0, augmentations=1).is_random()
+    assert not ImageDataset(Counting(), nn.Identity(), seed=0).is_random()

@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader
 from lightning_transfer import DistillModule, FinetuneModule, Optim, TimmBackbone
 from lightning_transfer.commands.probe import probe
 from lightning_transfer.contracts import ImageBatch
-from lightning_transfer.data import FakeData
+from lightning_transfer.data import EvalTransform, FakeData
 from lightning_transfer.data.modalities import Edges
 from lightning_transfer.data.sources import ArraySource
 from lightning_transfer.edits import StartFrom
 from lightning_transfer.losses.distill import FitNetHint, Labels, SoftTargetKL
 from lightning_transfer.mixing import Mixup
 from lightning_transfer.probes import KnnProbe, LogisticProbe
-from lightning_transfer.teachers import ModuleTeacher, TimmTeacher
+from lightning_transfer.teachers import CachedTeacher, ModuleTeacher, TimmTeacher
 
 SIZE = 32
 
@@ -192,3 +192,37 @@ def test_labels_can_be_learned_beside(trainer):
     taught = Level()(batch.modalities["level"]).softmax(1)
     expected = (taught * (taught.clamp_min(1e-30).log() - module(image).logits.log_softmax(1))).sum(1).mean()
     torch.testing.assert_close(output.terms["soft"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_cache_holds_what_the_teacher_says_of_as_many_pairs_as_there_are_augmentations(trainer, tmp_path):
+    weights = []
+    for cached in (False, True):
+        seed_everything(4, verbose=False)
+        teacher = ModuleTeacher(Level())
+        if cached:
+            teacher = CachedTeacher(teacher, tmp_path / "cache", precision=32, check=0.5)
+        made = data(
+            augmentations=2,
+            train_transform=EvalTransform,
+            same_class={"level": Noisy(image_size=12, images_per_class=60)},
+        )
+        module = student(teacher)
+        trainer(max_epochs=4).fit(module, made)
+        weights.append(module.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, msg=name)
+    endless = data(train_transform=EvalTransform, same_class={"level": Noisy(image_size=12, images_per_class=60)})
+    with pytest.raises(
+        ValueError, match="same_class draws anew in each epoch, and no cache can hold all that; set data.augmentations"
+    ):
+        trainer(max_epochs=1).fit(student(CachedTeacher(ModuleTeacher(Level()), tmp_path / "other")), endless)
+
+
+class Noisy(Brightness):
+    """Images of one class are all different."""
+
+    def sources(self):
+        made = super().sources()["train"]
+        images = made.images.clone()
+        images[:, :, 0] = torch.arange(len(images)).view(-1, 1, 1).to(torch.uint8)
+        return {"train": ArraySource(images, made.targets, "noisy")}

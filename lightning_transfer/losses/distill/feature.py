@@ -33,6 +33,9 @@ class FeatureLoss(DistillLoss):
                 "give as many of one as of the other"
             )
 
+    def prepare(self, student: Prediction, teacher: Prediction, targets: Tensor | None) -> None:
+        self.pairs(student, teacher)  # says what is not there
+
     def pairs(self, student: Prediction, teacher: Prediction) -> list[tuple[Tensor, Tensor]]:
         """Features of student and teacher side by side, in float32, the teacher's without gradient."""
         learner = self._features(student.features, self.student_layers, "student")
@@ -43,13 +46,12 @@ class FeatureLoss(DistillLoss):
     def _features(self, features: Features, layers: Sequence[str], whose: str) -> list[Tensor]:
         if layers:
             return [features.layers[layer] for layer in layers]
-        if self.view == "embedding":
-            return [features.embedding]
-        if not features.maps:
+        found = features.embedding if self.view == "embedding" else features.maps[-1] if features.maps else None
+        if found is None or not found.shape[1]:
             raise ValueError(
-                f"{type(self).__name__} compares maps, and the {whose} shows none; name layers: student_layers, teacher_layers"
+                f"{type(self).__name__} compares {self.view}s, and the {whose} shows none; name layers: student_layers, teacher_layers"
             )
-        return [features.maps[-1]]
+        return [found]
 
 
 def pooled(feature: Tensor) -> Tensor:
