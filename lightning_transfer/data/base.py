@@ -17,7 +17,10 @@ from lightning_transfer.checkpoint import check_hyperparameters, import_class, r
 from lightning_transfer.contracts import ImageBatch, TransformFactory
 from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.datasets import ImageDataset, SkipLog, collate
+from lightning_transfer.data.modalities import Modality
+from lightning_transfer.data.modalities.base import behind
 from lightning_transfer.data.named_sets import by_label, check_classes, check_names
+from lightning_transfer.data.paired import companions
 from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
 from lightning_transfer.data.sources import ImageSource, Subset, unlabelled
 from lightning_transfer.data.splits import class_counts, few_labels, few_percent, stratified_split
@@ -51,6 +54,9 @@ class ImageData(Part, LightningDataModule, ABC):
             cache and `on_error` are this data's.
         corruptions: each is put on the images of this data's test split, which is measured once more and logged as
             `fog_3/accuracy`; `corrupted/accuracy` is the mean over them.
+        modality: what the model sees of an image instead of the image itself; the image goes along as modality `picture`.
+        same_class: further data by the name of their modality, with as many classes: each sample is given an image of its class from
+            their split of the same name, behind their evaluation transform, in training another one in each epoch.
 
     Raises:
         ValueError: for values out of range.
@@ -76,6 +82,8 @@ class ImageData(Part, LightningDataModule, ABC):
         predict_path: str | None = None,
         test_sets: dict[str, "ImageData"] | None = None,
         corruptions: list[Corruption] | None = None,
+        modality: Modality | None = None,
+        same_class: dict[str, "ImageData"] | None = None,
     ) -> None:
         super().__init__()
         save_init_args(self)
@@ -107,7 +115,9 @@ class ImageData(Part, LightningDataModule, ABC):
         self.labels_per_class, self.fraction, self.split_seed = labels_per_class, fraction, split_seed
         self.cache = cache
         self.on_error = on_error
-        self.train_transform, self.eval_transform = train_transform, eval_transform
+        self.train_transform = behind(train_transform, modality)
+        self.eval_transform = behind(eval_transform, modality)
+        self.same_class = same_class or {}
         self.augmentations = augmentations
         self.predict_path = predict_path
         self.corruptions = by_label(corruptions or [])
@@ -230,7 +240,7 @@ class ImageData(Part, LightningDataModule, ABC):
         return self._log.read() if self._log else []
 
     def prepare_data(self) -> None:
-        for data in self.test_sets.values():
+        for data in (*self.test_sets.values(), *self.same_class.values()):
             data.prepare_data()
 
     def setup(self, stage: str) -> None:
@@ -239,7 +249,7 @@ class ImageData(Part, LightningDataModule, ABC):
         if self.on_error == "skip" and self._log is None:
             self._log = self._open_log()
         if stage == "predict" and self.predict_path is not None:
-            self._add("predict", unlabelled(Path(self.predict_path)))
+            self._add("predict", self.unlabelled(Path(self.predict_path)))
             return
         splits = self.splits()
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
@@ -249,9 +259,19 @@ class ImageData(Part, LightningDataModule, ABC):
                 raise ValueError(f"the data has no {name} split; give one, or a {name}_fraction above 0")
         if stage == "test":
             self._add_further()
-        if stage == "fit" and not self._announced:
+        if stage == "fit":
+            self._begin()
+
+    def _begin(self) -> None:
+        for name in self._sets.keys() & {"train", "val"}:  # only a teacher looks at other modalities: a test needs none
+            self._sets[name].accompany(companions(self, name, self._sets[name]))
+        if not self._announced:
             self._announce()
             self._announced = True
+
+    def unlabelled(self, path: Path) -> ImageSource:
+        """What `predict` reads below `predict_path`."""
+        return unlabelled(path)
 
     def _open_log(self) -> SkipLog:
         if self.trainer is None or self.trainer.world_size == 1:
@@ -271,6 +291,10 @@ class ImageData(Part, LightningDataModule, ABC):
         if corruption is not None:
             transform, seed = nn.Sequential(transform, corruption), corruption.seed
         self._sets[name] = ImageDataset(source, transform, self.cache, self._log, seed, augmentations)
+
+    def transform_of(self, modality: str) -> nn.Module | None:  # most modalities share the image's geometry
+        """The transform of a modality that has a geometry of its own."""
+        return None
 
     def _add_further(self) -> None:
         """The sets that a test measures beside the data's own test split."""

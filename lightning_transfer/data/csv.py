@@ -26,6 +26,8 @@ class CsvData(ImageData):
         group_column: heading of a column whose equal values mark near-copies, a patient or a scene for example; images of one group
             stay on one side of every split that is made here.
         separator: between several labels of an image; if given, every image can have any number of labels.
+        modality_columns: headings of further columns of paths: the same samples in other modalities, such as colour beside depth. Each goes
+            along under its heading, in the same geometry, for which its images must have the image's size.
         target_columns: headings of columns of numbers, which are learned instead of labels (regression); a point marks decimals.
         kwargs: as for `ImageData`.
 
@@ -44,6 +46,7 @@ class CsvData(ImageData):
         group_column: str | None = None,
         separator: str | None = None,
         target_columns: list[str] | None = None,
+        modality_columns: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -53,6 +56,7 @@ class CsvData(ImageData):
         self.group_column = group_column
         self.separator = separator
         self.target_columns = target_columns
+        self.modality_columns = modality_columns or []
         self.task = self._task()
         self._rows: list[dict[str, str]] = []
 
@@ -90,7 +94,7 @@ class CsvData(ImageData):
 
     def _columns(self) -> list[tuple[str, str]]:
         """The columns that must be there, each with the argument that names it."""
-        named = [("path_column", self.path_column)]
+        named = [("path_column", self.path_column), *(("modality_columns", c) for c in self.modality_columns)]
         if self.group_column is not None:
             named.append(("group_column", self.group_column))
         if self.target_columns is None:
@@ -128,15 +132,22 @@ class CsvData(ImageData):
             by_split.setdefault(split_of.get(name, name), []).append(row)
         if unknown := sorted(set(by_split) - set(SPLITS)):
             raise ValueError(f"{self.csv}, column {self.split_column!r}: {unknown[0]!r} is none of train, val, test")
-        paths = {split: [self.root / row[self.path_column] for row in rows] for split, rows in by_split.items()}
-        if missing := [str(path) for found in paths.values() for path in found if not path.is_file()]:
+        columns = (self.path_column, *self.modality_columns)
+        paths = [self.root / row[column] for rows in by_split.values() for row in rows for column in columns]
+        if missing := [str(path) for path in paths if not path.is_file()]:
             raise FileNotFoundError(
                 f"{self.csv} lists {len(missing)} images that do not exist: {', '.join(missing[:3])}; "
                 f"is data.root={str(self.root)!r} right?"
             )
-        return {
-            split: FileSource(paths[split], self._targets(rows), self._groups(rows)) for split, rows in by_split.items()
-        }
+        return {split: self._source(rows) for split, rows in by_split.items()}
+
+    def _source(self, rows: list[dict[str, str]]) -> ImageSource:
+        def files(column: str) -> list[Path]:
+            return [self.root / row[column] for row in rows]
+
+        source = FileSource(files(self.path_column), self._targets(rows), self._groups(rows))
+        source.others = {column: FileSource(files(column)) for column in self.modality_columns}
+        return source
 
     def _groups(self, rows: list[dict[str, str]]) -> list[str] | None:
         return [row[self.group_column] for row in rows] if self.group_column else None

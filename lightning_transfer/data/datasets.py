@@ -1,10 +1,10 @@
-"""What a data loader iterates: transformed images with target, name and number, and their batches."""
+"""What a data loader iterates: transformed images with target, name, number and other modalities, and their batches."""
 
 import os
 import tempfile
 import weakref
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.data.modalities.base import InModality
+from lightning_transfer.data.paired import Companion, check_geometry
 from lightning_transfer.data.sources import ImageSource
 from lightning_transfer.seeds import derived_seed, drawing_by
 
-Item = tuple[Tensor, Tensor, str, int]
+Item = tuple[Tensor, Tensor, str, int, dict[str, Tensor]]
 
 
 class SkipLog:
@@ -60,6 +62,8 @@ class ImageDataset(Dataset[Item | None]):
         seed: of the transform's draws, which then depend on it and on epoch and index alone; needed for random transforms.
         augmentations: how many different draws an image has, which the epochs take in turn; another in each epoch if not given.
 
+    Where the transform ends in a modality, the picture goes along as modality `picture`.
+
     Item `epoch x N + index` is image `index` as transformed in that epoch.
     """
 
@@ -77,51 +81,99 @@ class ImageDataset(Dataset[Item | None]):
         self.log = log
         self.seed = seed
         self.augmentations = augmentations
-        self.cache: dict[int, Tensor] | None = {} if cache else None
+        self.companions: Mapping[str, Companion] = {}
+        self.picture_transform = transform.transform if isinstance(transform, InModality) else transform
+        self.cache: dict[tuple[str | None, int], Tensor] | None = {} if cache else None
 
     def __len__(self) -> int:
         return len(self.source)
 
+    def accompany(self, companions: Mapping[str, Companion]) -> None:
+        """Let other modalities of each sample go along, by name; without a seed always the same."""
+        self.companions = companions
+        if companions and self.seed is None:
+            self.seed = 0
+
     def __getitem__(self, number: int) -> Item | None:
         index = number % len(self)
+        if self.augmentations is not None:
+            number %= self.augmentations * len(self)
         try:
-            pixels = self._pixels(index)
+            pixels, others = self._read(number, index)
         except (ValueError, OSError) as error:
             if self.log is not None:
                 self.log.add(str(error))
                 return None
             raise ValueError(f"{error}; data.on_error=skip leaves such files out") from error
-        if self.augmentations is not None:
-            number %= self.augmentations * len(self)
-        image = self._transformed(pixels, number)
-        if not image.is_floating_point():
-            image = to_dtype(image, torch.float32, scale=True)
-        return image, self.source.targets[index], self.source.names[index], index
+        image, modalities = self._transformed(pixels, others, number)
+        return image, self.source.targets[index], self.source.names[index], index, modalities
 
-    def is_random(self) -> bool:
-        """Whether the transform draws: whether any of a few images comes out otherwise in any of seven further draws."""
+    def example(self) -> ImageBatch:
+        """The first sample that can be read, as a batch."""
+        items = (self[i] for i in range(len(self)))
+        return collate([next((item for item in items if item is not None), None)])
+
+    def is_random(self, companions: bool = False) -> bool:
+        """Whether any of a few images comes out otherwise in any of seven further draws.
+
+        Args:
+            companions: whether its other modalities count too.
+        """
         count = len(self)
         for index in range(0, count, max(1, count // 8)):
             try:
-                pixels = self._pixels(index)
+                first, *others = (self._drawn(index + draw * count, companions) for draw in range(8))
             except (ValueError, OSError):  # whoever needs the image says so
                 continue
-            first, *others = (self._transformed(pixels, index + draw * count) for draw in range(8))
-            if not all(torch.equal(first, other) for other in others):
+            if not all(torch.equal(one, other) for found in others for one, other in zip(first, found, strict=True)):
                 return True
         return False
 
-    def _transformed(self, pixels: Tensor, number: int) -> Tensor:
-        with drawing_by(derived_seed(self.seed, number)) if self.seed is not None else nullcontext():
-            image: Tensor = self.transform(pixels)
-        return image
+    def _drawn(self, number: int, companions: bool) -> list[Tensor]:
+        index = number % len(self)
+        pixels, others = self._read(number, index) if companions else (self._pixels(index), {})
+        image, modalities = self._transformed(pixels, others, number)
+        return [image, *modalities.values()]
 
-    def _pixels(self, index: int) -> Tensor:
+    def _read(self, number: int, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pixels of a sample and of its companions."""
+        pixels, others = self._pixels(index), {}
+        for name, companion in self.companions.items():
+            with self._drawing(number):
+                row = companion.row(index)
+            others[name] = self._pixels(row, name)
+            if companion.transform is self.picture_transform:
+                check_geometry(pixels, others[name], name)
+        return pixels, others
+
+    def _transformed(self, pixels: Tensor, others: dict[str, Tensor], number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the model sees of a sample, and its other modalities."""
+        modalities = {}
+        with self._drawing(number):
+            if isinstance(self.transform, InModality):
+                image, modalities["picture"] = self.transform.both(pixels)
+            else:
+                image = self.transform(pixels)
+        for name, other in others.items():
+            with self._drawing(number):  # what the transform drew above, it draws again
+                modalities[name] = self.companions[name].transform(other)
+        return _as_float(image), {name: _as_float(other) for name, other in modalities.items()}
+
+    def _drawing(self, number: int) -> AbstractContextManager[None]:
+        return nullcontext() if self.seed is None else drawing_by(derived_seed(self.seed, number))
+
+    def _pixels(self, index: int, name: str | None = None) -> Tensor:
+        source = self.source if name is None else self.companions[name].source
         if self.cache is None:
-            return self.source.image(index)
-        if index not in self.cache:
-            self.cache[index] = self.source.image(index)
-        return self.cache[index]
+            return source.image(index)
+        if (name, index) not in self.cache:
+            self.cache[name, index] = source.image(index)
+        return self.cache[name, index]
+
+
+def _as_float(image: Tensor) -> Tensor:
+    floats: Tensor = image if image.is_floating_point() else to_dtype(image, torch.float32, scale=True)
+    return floats
 
 
 def collate(items: Sequence[Item | None]) -> ImageBatch:
@@ -133,5 +185,6 @@ def collate(items: Sequence[Item | None]) -> ImageBatch:
     read = [item for item in items if item is not None]
     if not read:
         raise ValueError(f"none of the {len(items)} images of a batch could be read; are these image files?")
-    images, targets, names, numbers = zip(*read, strict=True)
-    return ImageBatch(torch.stack(images), torch.stack(targets), list(names), torch.tensor(numbers))
+    images, targets, names, numbers, others = zip(*read, strict=True)
+    modalities = {name: torch.stack([other[name] for other in others]) for name in others[0]}
+    return ImageBatch(torch.stack(images), torch.stack(targets), list(names), torch.tensor(numbers), modalities)

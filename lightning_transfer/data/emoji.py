@@ -23,6 +23,7 @@ class EmojiData(ImageData):
         test_vendor: whose drawings to test on, of concepts held out; the same as `vendor` if not given.
         label: which column of its index is the label.
         min_per_class: classes with fewer concepts are left out.
+        beside: whose drawing of the same concept goes along as modality of the vendor's name, in the same geometry; nobody's if not given.
         kwargs: as for `ImageData`.
 
     Raises:
@@ -37,15 +38,19 @@ class EmojiData(ImageData):
         test_vendor: Literal["google", "twitter", "both"] | None = None,
         label: Literal["category", "subcategory"] = "category",
         min_per_class: int = 10,
+        beside: Literal["google", "twitter"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("vendor", vendor), ("test_vendor", test_vendor or vendor)):
             if value not in _VENDORS:
                 raise ValueError(f"data.{name}={value!r} must be one of {', '.join(_VENDORS)}")
+        if beside not in (None, "google", "twitter"):
+            raise ValueError(f"data.beside={beside!r} must be google or twitter")
         self.root = data_root(root, "emoji")
         self.vendor, self.test_vendor, self.label = vendor, test_vendor or vendor, label
         self.min_per_class = min_per_class
+        self.beside = beside
 
     def rows(self) -> list[dict[str, str]]:
         """Rows of the index whose class has enough concepts."""
@@ -59,7 +64,10 @@ class EmojiData(ImageData):
         rows, names = self.rows(), self.class_names
         targets = torch.tensor([names.index(row[self.label]) for row in rows])
         keep, out = stratified_split(targets, self.test_fraction, self.split_seed)
-        drawn = {v: self._drawings(v, rows, targets) for v in {*_VENDORS[self.vendor], *_VENDORS[self.test_vendor]}}
+        drawn = {v: self._drawings(v, rows, targets) for v in _VENDORS["both"]}
+        if self.beside is not None:
+            for source in drawn.values():
+                source.others = {self.beside: self._drawings(self.beside, rows, targets)}
         train = Joined([Subset(drawn[v], keep) for v in _VENDORS[self.vendor]])
         return {"train": train, "test": Joined([Subset(drawn[v], out) for v in _VENDORS[self.test_vendor]])}
 

@@ -1,7 +1,7 @@
 """Sources: where the images of a split come from, with their targets and names."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ class ImageSource(ABC):
         targets: (N,) int64, or (N, K) float for several labels an image or for numbers.
         names: N, for messages and predictions.
         groups: N, or none; images of one group are near-copies and stay on one side of every split.
+        others: the same samples in other modalities, by name: sources that are numbered like this one.
     """
 
     targets: Tensor
     names: Sequence[str]
     groups: Sequence[str] | None = None
+    others: Mapping[str, "ImageSource"] = {}  # never written to
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -119,6 +121,7 @@ class Subset(ImageSource):
         self.targets = source.targets[indices]
         self.names = [source.names[i] for i in self.indices]
         self.groups = None if source.groups is None else [source.groups[i] for i in self.indices]
+        self.others = {name: Subset(other, indices) for name, other in source.others.items()}
 
     def image(self, index: int) -> Tensor:
         return self.source.image(self.indices[index])
@@ -131,13 +134,14 @@ class Joined(ImageSource):
     """Sources one after the other.
 
     Args:
-        sources: at least one; all or none with groups.
+        sources: at least one; all or none with groups, and all with the same other modalities.
     """
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
         self.targets = torch.cat([s.targets for s in sources])
         self.names = [name for s in sources for name in s.names]
         self.groups = [g for s in sources for g in s.groups or ()] or None
+        self.others = {name: Joined([s.others[name] for s in sources]) for name in sources[0].others}
         self._where = [(s, i) for s in sources for i in range(len(s))]
 
     def image(self, index: int) -> Tensor:

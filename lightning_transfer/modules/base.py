@@ -202,11 +202,7 @@ class TransferModule(Part, LightningModule, ABC):
     def _check(self, batch: ImageBatch) -> None:
         """Say in a sentence what torch would say from deep inside: wrong range, wrong class count, wrong image size."""
         image, target = batch.image, batch.target
-        if not image.is_floating_point() or image.min() < 0 or image.max() > 1:
-            raise ValueError(
-                f"images must be floats in [0, 1], but are {image.dtype} in [{image.min():.3g}, {image.max():.3g}]; "
-                "leave mean and standard deviation to the backbone"
-            )
+        check_range(image)
         if self.task == "regression" and (not target.is_floating_point() or target.shape[1:] != (self.num_classes,)):
             raise ValueError(
                 f"regression takes targets (B, {self.num_classes}) of floats, but they are {tuple(target.shape)} {target.dtype}"
@@ -257,6 +253,15 @@ class TransferModule(Part, LightningModule, ABC):
             return super(TransferModule, concrete).load_from_checkpoint(  # type: ignore[misc]
                 checkpoint_path, map_location=map_location, strict=strict, weights_only=True, **kwargs
             )
+
+
+def check_range(image: Tensor) -> None:
+    """Refuse images that are not floats in [0, 1]."""
+    if not image.is_floating_point() or image.min() < 0 or image.max() > 1:
+        raise ValueError(
+            f"images must be floats in [0, 1], but are {image.dtype} in [{image.min():.3g}, {image.max():.3g}]; "
+            "leave mean and standard deviation to the backbone"
+        )
 
 
 def _backbone_name(backbone: Any) -> str:

@@ -21,7 +21,7 @@ from lightning_transfer.metrics import usual_metrics
 from lightning_transfer.mixing import Mixing
 from lightning_transfer.models import Classifier
 from lightning_transfer.models.layers import find_layer, recorded
-from lightning_transfer.modules.base import TransferModule
+from lightning_transfer.modules.base import TransferModule, check_range
 from lightning_transfer.optim import Optim
 from lightning_transfer.parts import UndescribableError, describe
 from lightning_transfer.seeds import derived_seed, run_seed
@@ -30,7 +30,7 @@ from lightning_transfer.teachers.examine import probabilities, require_better_th
 
 
 class DistillModule(TransferModule):
-    """Train a student by a weighted sum of losses against a teacher, which sees the same images.
+    """Train a student by a weighted sum of losses against a teacher, which sees the same images, or the same samples in another modality.
 
     Validation and test measure the student alone, by cross-entropy and the metrics: they need no teacher. Logged in training are each
     loss without its weight, under its name; its temperature; and `teacher_entropy`, in nats at temperature 1. The teacher's accuracy
@@ -42,6 +42,8 @@ class DistillModule(TransferModule):
         num_classes: K.
         losses: from `losses.distill`, by the names that they are logged under.
         weights: of the losses, ≥ 0; 1 where a loss is not named.
+        teacher_modality: what the teacher sees of a batch instead of the images, by its name in `ImageBatch.modalities`. Its classes need
+            not be named like the student's then: what is known by its look and what is known by its sound may have unlike names.
         warmup_epochs: over which all weights but that of `Labels` rise linearly.
         optim: optimiser, schedule and groups; AdamW at 0.001 with warm-up and cosine if not given.
         head: makes the head of (D, K).
@@ -77,6 +79,7 @@ class DistillModule(TransferModule):
         num_classes: int,
         losses: dict[str, DistillLoss],
         weights: dict[str, float] | None = None,
+        teacher_modality: str | None = None,
         warmup_epochs: int = 0,
         optim: Optim | None = None,
         head: HeadFactory = LinearHead,
@@ -106,6 +109,7 @@ class DistillModule(TransferModule):
         self.weights = weights_by_name(losses, weights or {})
         if warmup_epochs < 0:
             raise ValueError(f"warmup_epochs={warmup_epochs} must be at least 0")
+        self.teacher_modality = teacher_modality
         self.warmup_epochs = warmup_epochs
         self.mixing = mixing
         self._completed = False
@@ -113,6 +117,11 @@ class DistillModule(TransferModule):
         self.train(self.training)
 
     def _refuse(self, losses: dict[str, DistillLoss], compiled: bool) -> None:
+        if self.mixing is not None and self.teacher_modality is not None:
+            raise ValueError(
+                f"mixing={type(self.mixing).__name__} mixes what the student sees, but the teacher sees teacher_modality="
+                f"{self.teacher_modality!r}; leave one of them out"
+            )
         for name, loss in losses.items():
             if self.mixing is not None and loss.needs_class:
                 raise ValueError(
@@ -166,10 +175,12 @@ class DistillModule(TransferModule):
                 "image_size must be given where no datamodule tells it: losses are made for the shapes of layers"
             )
         image = torch.full((2, 3, side, side), 0.5, device=self.device)
+        modalities = {name: torch.full((2, *shape), 0.5, device=self.device) for name, shape in self._shapes(image)}
         training = self.training
         try:
             with torch.no_grad():
-                return self.eval()._predict(ImageBatch(image, torch.full((2,), -1)), self.teacher.example)
+                batch = ImageBatch(image, torch.full((2,), -1), modalities=modalities)
+                return self.eval()._predict(batch, self.teacher.example)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
                 f"student or teacher refuses images of {side}x{side} pixels: {error}; set another image_size"
@@ -177,8 +188,19 @@ class DistillModule(TransferModule):
         finally:
             self.train(training)
 
+    def _shapes(self, image: Tensor) -> Iterator[tuple[str, torch.Size]]:
+        """Shapes of a sample's other modalities, from the training data; without a data set of ours, like the image's."""
+        if self.teacher_modality is None:
+            return
+        images = getattr(getattr(self.trainer, "datamodule", None), "train_set", None)
+        if images is None:
+            yield self.teacher_modality, image.shape[1:]
+            return
+        for name, other in images.example().modalities.items():
+            yield name, other.shape[1:]
+
     def _compare_classes(self, taught: int) -> None:
-        names = self.teacher.class_names
+        names = self.teacher.class_names if self.teacher_modality is None else None
         if taught != self.num_classes:
             raise ValueError(
                 f"the teacher knows {taught} classes, the student learns {self.num_classes}: their logits cannot be compared; take a "
@@ -197,7 +219,8 @@ class DistillModule(TransferModule):
     def on_train_start(self) -> None:
         if any(loss.compares_classes for _, loss in self._pairs()):
             with isolate_rng():  # a loader draws a number when it is asked for batches
-                counts = self.teacher.count_right(self._validation_batches(), self.num_classes)
+                taught = map(self._taught, self._validation_batches())
+                counts = self.teacher.count_right(taught, self.num_classes)
             right, total = self.trainer.strategy.reduce(counts.to(self.device), reduce_op="sum").cpu()
             require_better_than_chance(torch.stack([right, total]))
             if total.sum():
@@ -240,8 +263,19 @@ class DistillModule(TransferModule):
         if taught:  # otherwise the teacher need not have a network at hand
             watched = recorded(self.teacher.network, taught, "teacher")
         with watched as shown:
-            teacher = ask(batch)
+            teacher = ask(self._taught(batch))
         return _with_layers(student, seen), _with_layers(teacher, shown)
+
+    def _taught(self, batch: ImageBatch) -> ImageBatch:
+        """A batch as the teacher sees it."""
+        if self.teacher_modality is None:
+            return batch
+        if self.teacher_modality not in batch.modalities:
+            raise ValueError(
+                f"teacher_modality={self.teacher_modality!r} is in no batch; there are {', '.join(batch.modalities) or 'none'}, beside the "
+                "image itself"
+            )
+        return batch._replace(image=batch.modalities[self.teacher_modality], modalities={})
 
     def _ask(self, loss: DistillLoss, student: Prediction, teacher: Prediction, batch: ImageBatch) -> Tensor:
         further = {"indices": batch.indices} if loss.needs_indices else {}
@@ -267,6 +301,8 @@ class DistillModule(TransferModule):
 
     def _check(self, batch: ImageBatch) -> None:
         super()._check(batch)
+        if self.training:
+            check_range(self._taught(batch).image)
         wanting = [name for name, loss in self._pairs() if loss.needs_target]
         if self.training and wanting and batch.target.min() < 0:
             raise ValueError(f"some images have no label, which losses={wanting} need; leave these out, or such images")

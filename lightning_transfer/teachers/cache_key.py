@@ -28,10 +28,11 @@ def cache_key(teacher: Teacher, packing: Packing, images: ImageDataset, image_si
     Raises:
         FileNotFoundError, ValueError: for a teacher that cannot be had, or a random transform that draws without end.
     """
-    random = images.is_random()
+    random = images.is_random(companions=True)
     if random and images.augmentations is None:
+        who = f"train_transform={type(images.transform).__name__}" if images.is_random() else "same_class"
         raise ValueError(
-            f"train_transform={type(images.transform).__name__} draws anew in each epoch, and no cache can hold all that; set "
+            f"{who} draws anew in each epoch, and no cache can hold all that; set "
             "data.augmentations, to 10 for example, for so many versions of each image"
         )
     return {

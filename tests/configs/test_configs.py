@@ -16,10 +16,12 @@ EXPERIMENTS = sorted(
 )
 NEEDS_DATA = {
     "distill/crd",
+    "distill/cross_modal",
     "distill/dkd",
     "distill/ensemble",
     "distill/feature",
     "distill/mnist",
+    "distill/supervision_transfer",
     "finetune/augmented",
     "finetune/emoji",
     "finetune/mnist",
@@ -50,19 +52,24 @@ def command(name):
     return name.partition("/")[0]
 
 
-def make_teachers(name):
-    """Run what the header runs before the experiment itself: the trainings of its teachers, and of students to be compared."""
+def typed(name):
+    """The header's commands: the trainings of teachers and whom they are compared with, the flags of the experiment's own, and what is done with the student."""
     lines = (PACKAGED / f"{name}.yaml").read_text().splitlines()
-    typed = [shlex.split(line.lstrip("# ")) for line in lines if line.startswith("#   lightning-transfer")]
-    for _, *words in typed:
-        if f"--config {name}" not in " ".join(words):
-            main([*words, "--config", "smoke", *SMALL, "--data.batch_size=4"])
+    words = [shlex.split(line.lstrip("# "))[1:] for line in lines if line.startswith("#   lightning-transfer")]
+    own = next(i for i, line in enumerate(words) if f"--config {name}" in " ".join(line))
+    return words[:own], words[own][3:], words[own + 1 :]
+
+
+def run_small(words):
+    limits = {"fit": ["--config", "smoke", *SMALL, "--data.batch_size=4"], "test": ["--trainer.limit_test_batches=2"]}
+    main([*words, *limits.get(words[0], SMALL)])
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
 def test_runs_its_command(name):
     make_inputs()
-    make_teachers(name)
+    for words in typed(name)[0]:
+        run_small(words)
     own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
     main([command(name), "--config", name, *(SMALL if own else ())])
     assert list(Path().rglob(f"{command(name)}*.csv"))
@@ -73,11 +80,15 @@ def test_fits_and_tests(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
     make_inputs()
-    if command(name) == "distill":
-        make_teachers(name)
-    main(["fit", "--config", name, "--config", "smoke", *SMALL, "--data.batch_size=4"])
-    (ckpt,) = Path("runs").rglob("best.ckpt")
-    main(["test", f"--ckpt_path={ckpt}", "--trainer.limit_test_batches=2"])
+    before, own, after = typed(name) if command(name) == "distill" else ([], [], [])
+    for words in before:
+        run_small(words)
+    known = {*Path().rglob("best.ckpt")}
+    run_small(["fit", "--config", name, *own])
+    (ckpt,) = {*Path().rglob("best.ckpt")} - known
+    run_small(["test", f"--ckpt_path={ckpt}"])
+    for words in after:
+        run_small(words)
 
 
 @pytest.mark.parametrize("name", [str(p.relative_to(PACKAGED)) for p in (PACKAGED / "trainer").glob("*.yaml")])

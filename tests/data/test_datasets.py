@@ -22,7 +22,7 @@ class Counting(ImageSource):
 def test_bytes_become_floats_and_floats_stay():
     expected = torch.full((3, 4, 4), 0.4)
     for transform in (nn.Identity(), v2.ToDtype(torch.float32, scale=True)):
-        image, target, name, _ = ImageDataset(Counting(), transform)[1]
+        image, target, name, *_ = ImageDataset(Counting(), transform)[1]
         torch.testing.assert_close(image, expected)
         assert (target.item(), name) == (1, "b")
 

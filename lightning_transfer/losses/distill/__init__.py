@@ -19,6 +19,7 @@ from lightning_transfer.losses.distill.labels import Labels
 from lightning_transfer.losses.distill.logit import LogitLoss
 from lightning_transfer.losses.distill.ofa import OFA
 from lightning_transfer.losses.distill.pkt import PKT
+from lightning_transfer.losses.distill.regression import FeatureRegression
 from lightning_transfer.losses.distill.rkd import RKD
 from lightning_transfer.losses.distill.similarity import SimilarityPreserving
 from lightning_transfer.losses.distill.soft_target import SoftTargetKL
@@ -34,6 +35,7 @@ __all__ = [
     "AttentionTransfer",
     "DistillLoss",
     "FeatureLoss",
+    "FeatureRegression",
     "FitNetHint",
     "HardLabels",
     "InfoNCE",

@@ -8,6 +8,7 @@ from lightning_transfer.losses.distill import (
     PKT,
     RKD,
     AttentionTransfer,
+    FeatureRegression,
     FitNetHint,
     InfoNCE,
     SimilarityPreserving,
@@ -204,3 +205,21 @@ def test_a_teacher_without_maps_is_asked_for_layers(seen):
 
     with pytest.raises(ValueError, match="the teacher shows none; name layers"):
         FitNetHint().prepare(seen(torch.randn(2, 3, 4, 4)), logits_only(torch.zeros(2, 3)), None)
+
+
+def test_regression_is_the_mean_squared_difference_summed_over_layers_and_moves_the_student_alone(seen):
+    student, teacher = torch.randn(4, 3, 5, 5, requires_grad=True), torch.randn(4, 3, 5, 5, requires_grad=True)
+    loss = FeatureRegression(["a", "b"], ["c", "d"])
+    shown = seen(a=student, b=2 * student), seen(c=teacher, d=teacher)
+    loss.prepare(*shown, None)
+    value = loss(*shown, NONE)
+    torch.testing.assert_close(value, (student - teacher).square().mean() + (2 * student - teacher).square().mean())
+    value.backward()
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None
+    assert FeatureRegression()(seen(teacher), seen(teacher), NONE) == 0
+
+
+def test_regression_of_unlike_shapes_gets_a_sentence(seen):
+    with pytest.raises(ValueError, match=r"student's \(3, 4, 4\) cannot be the teacher's \(5, 4, 4\).*FitNetHint"):
+        FeatureRegression().prepare(seen(torch.rand(2, 3, 4, 4)), seen(torch.rand(2, 5, 4, 4)), None)
