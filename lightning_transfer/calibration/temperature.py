@@ -46,7 +46,9 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     """
     unit = float(logits.double().std())
     if not 0 < unit < float("inf"):
-        raise ValueError(f"the {len(logits)} validation images have equal or infinite logits; no temperature changes that")
+        raise ValueError(
+            f"the {len(logits)} validation images have equal or infinite logits; no temperature changes that"
+        )
     scaled = logits.double() / unit  # the search then is the same whatever the logits are multiplied by
 
     def cost(inverse: Tensor) -> Point:  # convex in 1/T, strictly so unless all logits of each image are equal

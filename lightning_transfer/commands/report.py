@@ -18,7 +18,15 @@ from lightning_transfer.metrics.bootstrap import Interval
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.reports.pictures import draw_confusion, draw_reliability, draw_worst
 from lightning_transfer.reports.score import score_all
-from lightning_transfer.reports.tables import WORST_COLUMNS, confusion, headline, mean_nll, per_class, reliability, worst
+from lightning_transfer.reports.tables import (
+    WORST_COLUMNS,
+    confusion,
+    headline,
+    mean_nll,
+    per_class,
+    reliability,
+    worst,
+)
 from lightning_transfer.runs import run_folder
 
 _SHOWN = ("accuracy", "accuracy_macro", "f1", "map", "ece", "ece_scaled")  # the files have all
@@ -137,7 +145,11 @@ def _draw(
     temperature: float | None,
     figures: dict[str, Interval],
 ) -> None:
-    for name in ("confusion.csv", "confusion.png", "worst.png"):  # of an earlier report, which these may not be part of any more
+    for name in (
+        "confusion.csv",
+        "confusion.png",
+        "worst.png",
+    ):  # of an earlier report, which these may not be part of any more
         (folder / name).unlink(missing_ok=True)
     if scored.target.ndim == 1:
         counts = confusion(scored)

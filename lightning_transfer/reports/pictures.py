@@ -73,7 +73,8 @@ def draw_reliability(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -
         count = torch.bincount(index, minlength=BINS)
         filled = count > 0
         rate, mean = (
-            (torch.bincount(index, value.double(), BINS)[filled] / count[filled]).numpy() for value in (right, probability)
+            (torch.bincount(index, value.double(), BINS)[filled] / count[filled]).numpy()
+            for value in (right, probability)
         )
         left, width = edges[:-1][filled].numpy(), 1 / BINS
         upper.bar(left, rate, width, align="edge", color=_RIGHT, edgecolor="white", label="right")

@@ -33,7 +33,9 @@ def headline(scored: Scored, temperature: float | None, resamples: int, level: f
             found |= {f"{name}_scaled": after[name] for name in _CALIBRATED}
         return found
 
-    return bootstrap(all_of_them, len(scored.target), scored.group, resamples, level, seed, biased=("ece", "ece_scaled"))
+    return bootstrap(
+        all_of_them, len(scored.target), scored.group, resamples, level, seed, biased=("ece", "ece_scaled")
+    )
 
 
 def confusion(scored: Scored) -> Tensor:
@@ -80,7 +82,9 @@ def worst(scored: Scored, class_names: list[str]) -> list[Row]:
     if scored.target.ndim == 2:
         probability, label = scored.logits.sigmoid(), scored.target.long()
         pairs = ((probability > 0.5).long() != label).nonzero().tolist()
-        rows = [_wrong_label(scored.name[i], class_names[k], int(label[i, k]), float(probability[i, k])) for i, k in pairs]
+        rows = [
+            _wrong_label(scored.name[i], class_names[k], int(label[i, k]), float(probability[i, k])) for i, k in pairs
+        ]
     else:
         probability = scored.logits.softmax(dim=1)
         predicted = probability.argmax(dim=1)

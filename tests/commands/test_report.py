@@ -137,7 +137,9 @@ def test_several_labels_an_image(trainer):
     found = json.loads(Path("out/report.json").read_text())["sets"]["val"]
     assert {"map", "f1", "ece", "nll_scaled"} <= set(found)
     assert found["nll_scaled"]["value"] <= found["nll"]["value"]
-    assert {row["true"] for row in table("out/worst.csv")} <= {f"{no}{n}" for n in ("ant", "bee", "cow", "dog") for no in ("", "not ")}
+    assert {row["true"] for row in table("out/worst.csv")} <= {
+        f"{no}{n}" for n in ("ant", "bee", "cow", "dog") for no in ("", "not ")
+    }
 
 
 def test_complaints(trainer, complaint):
