@@ -56,6 +56,15 @@ def _multi(logits: Tensor, target: Tensor) -> Callable[[Tensor], dict[str, Tenso
     spread = torch.zeros(count, BINS + 1, dtype=torch.float64)
     gap = spread.scatter_add_(1, bin_of(probability), probability.double() - label) / classes
 
+    there = label.any(dim=0).nonzero().flatten().tolist()  # a label that no image has counts as 0, as in torchmetrics
+
+    def sum_of(weight: Tensor) -> Tensor:
+        """Of the labels' average precisions; one that only the resample lacks counts like the mean of the others."""
+        if not there:
+            return torch.zeros(len(weight), dtype=weight.dtype)
+        each = torch.stack([_average_precision(logits[:, k], label[:, k], weight) for k in there])
+        return each.nanmean(dim=0) * len(there)
+
     def measure(weight: Tensor) -> dict[str, Tensor]:
         total = weight.sum(dim=1)
         concerned = weight @ (chosen + label)
@@ -63,21 +72,17 @@ def _multi(logits: Tensor, target: Tensor) -> Callable[[Tensor], dict[str, Tenso
         return found | {
             "f1": (2 * (weight @ (chosen * label)) / concerned.clamp(min=1e-9)).mean(dim=1),
             "ece": (weight @ gap).abs().sum(dim=1) / total,
-            "map": torch.stack(
-                [_average_precision(probability[:, k], label[:, k], weight) for k in range(classes)]
-            ).nanmean(0),
+            "map": sum_of(weight) / classes,
         }
 
     return measure
 
 
 def _average_precision(score: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """(R,); NaN where no image has the label."""
+    """(R,) of a label that some image has; NaN where none of those has weight."""
     order = score.argsort(descending=True)
     falling = -score[order]
     of_label = label[order].nonzero().flatten()
-    if not len(of_label):
-        return weight.new_full((len(weight),), torch.nan)
     found = weight[:, order[of_label]]
     # up to the last image that scores alike, among those of the label and among all
     among_label, among_all = (

@@ -21,7 +21,9 @@ def headline(scored: Scored, temperature: float | None, resamples: int, level: f
     Args:
         scored: a split.
         temperature: if there is one.
-        resamples, level, seed: as for `bootstrap`.
+        resamples: as for `bootstrap`.
+        level: likewise.
+        seed: likewise.
     """
     measure = weighted_metrics(scored.logits, scored.target)
     scaled = measure if temperature is None else weighted_metrics(scored.logits / temperature, scored.target)

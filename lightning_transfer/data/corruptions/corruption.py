@@ -1,8 +1,6 @@
 """One corruption at one severity."""
 
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +8,11 @@ from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer.data.corruptions.blur import BLURS
 from lightning_transfer.data.corruptions.digital import DIGITAL
-from lightning_transfer.data.corruptions.noise import NOISES
+from lightning_transfer.data.corruptions.noise import NOISES, Table
 from lightning_transfer.data.corruptions.weather import WEATHER
 from lightning_transfer.parts import Part
 
-CORRUPTIONS: dict[str, tuple[Callable[[Tensor, Any], Tensor], Sequence[Any]]] = {
-    **NOISES,
-    **BLURS,
-    **WEATHER,
-    **DIGITAL,
-}
+CORRUPTIONS: Table = {**NOISES, **BLURS, **WEATHER, **DIGITAL}
 
 
 class Corruption(Part, nn.Module):
