@@ -47,7 +47,8 @@ def draw_confusion(counts: Tensor, class_names: Sequence[str], path: Path) -> No
         for i, j in (counts > 0).nonzero().tolist():
             colour = "white" if share[i, j] > 0.5 else "black"
             axes.text(j, i, str(int(counts[i, j])), ha="center", va="center", fontsize=8, color=colour)
-    axes.set(xlabel="predicted", ylabel="true")
+    number = "" if classes <= _NAMED else " (number of the class, as per_class.csv lists them)"
+    axes.set(xlabel=f"predicted{number}", ylabel=f"true{number}")
     figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.7)
     empty = int((images == 0).sum())
     if empty:
@@ -117,7 +118,9 @@ def draw_worst(rows: Sequence[dict[str, Any]], image_of: Callable[[str], Tensor]
         axes.set_title(shortened(row["true"], 26), fontsize=8, color=_RIGHT, pad=14)
         taken = f"{shortened(row['predicted'], 22)} {row['probability']:.2f}"
         axes.annotate(taken, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=_WRONG)
-    figure.suptitle("blue: the true class; red: what it was taken for, and how surely", fontsize=8, color="0.3")
+    between = " " if columns > 2 else "\n"
+    legend = f"blue: the true class;{between}red: what it was taken for, and how surely"
+    figure.suptitle(legend, fontsize=8, color="0.3")
     _save(figure, path)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_transfer.contracts import ImageBatch, Scored
 from lightning_transfer.data import ImageData
+from lightning_transfer.data.sources import ImageSource
 from lightning_transfer.modules import TransferModule
 
 
@@ -44,9 +45,14 @@ def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.d
         logits.append(module.test_logits(on_device.image).float().cpu())
         targets.append(batch.target)
         names += batch.name
-    source = loader.dataset.source  # type: ignore[attr-defined]  # an unreadable image may be missing: not by number, but by name
-    groups = dict(zip(source.names, source.groups, strict=True)) if source.groups else None
     found = torch.cat(logits)
     if not found.isfinite().all():
         raise ValueError(f"the logits of {names[int((~found.isfinite()).any(1).nonzero()[0])]} are not all finite")
-    return Scored(found, torch.cat(targets), names, [groups[name] for name in names] if groups else None)
+    return Scored(found, torch.cat(targets), names, _groups(loader.dataset.source, names))  # type: ignore[attr-defined]
+
+
+def _groups(source: ImageSource, names: list[str]) -> list[str] | None:
+    if source.groups is None:
+        return None
+    group = dict(zip(source.names, source.groups, strict=True))  # by name: an image that could not be read is missing
+    return [group[name] for name in names]

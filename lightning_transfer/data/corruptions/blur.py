@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
+from lightning_transfer.data.corruptions.noise import Table
+
 
 def scaled(image: Tensor, length: float) -> float:
     """Turn a length in an image of 224 pixels into one of the same share of this image."""
@@ -83,7 +85,7 @@ def zoom_blur(image: Tensor, end_and_step: tuple[float, float]) -> Tensor:
     return torch.stack([image, *(enlarge(image, factor) for factor in factors)]).mean(dim=0)
 
 
-BLURS = {
+BLURS: Table = {
     "defocus_blur": (defocus_blur, (3, 4, 6, 8, 10)),
     "motion_blur": (motion_blur, ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))),
     "zoom_blur": (zoom_blur, ((1.1, 0.01), (1.15, 0.01), (1.2, 0.02), (1.24, 0.02), (1.3, 0.03))),

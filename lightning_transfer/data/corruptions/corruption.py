@@ -1,7 +1,6 @@
 """One corruption at one severity."""
 
 import difflib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +8,11 @@ from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer.data.corruptions.blur import BLURS
 from lightning_transfer.data.corruptions.digital import DIGITAL
-from lightning_transfer.data.corruptions.noise import NOISES
+from lightning_transfer.data.corruptions.noise import NOISES, Table
 from lightning_transfer.data.corruptions.weather import WEATHER
 from lightning_transfer.parts import Part
 
-# a function of image and strength, and its strengths at severities 1 to 5
-CORRUPTIONS: dict[str, tuple[Any, Any]] = {
-    **NOISES,
-    **BLURS,
-    **WEATHER,
-    **DIGITAL,
-}
+CORRUPTIONS: Table = {**NOISES, **BLURS, **WEATHER, **DIGITAL}
 
 
 class Corruption(Part, nn.Module):

@@ -9,6 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, i
 from torchvision.transforms.v2.functional import to_dtype, to_pil_image
 
 from lightning_transfer.data.corruptions.blur import gaussian_filter
+from lightning_transfer.data.corruptions.noise import Table
 from lightning_transfer.data.images import to_tensor
 
 
@@ -66,11 +67,11 @@ def jpeg_compression(image: Tensor, quality: int) -> Tensor:
     """Save as JPEG of a quality, and read again, both by Pillow as the original does; torchvision gives up its codecs."""
     file = BytesIO()
     to_pil_image(to_dtype(image, torch.uint8, scale=True)).save(file, "JPEG", quality=quality)
-    read: Tensor = to_dtype(to_tensor(Image.open(file)), torch.float32, scale=True)
-    return read
+    result: Tensor = to_dtype(to_tensor(Image.open(file)), torch.float32, scale=True)
+    return result
 
 
-DIGITAL = {
+DIGITAL: Table = {
     "contrast": (contrast, (0.4, 0.3, 0.2, 0.1, 0.05)),
     "elastic_transform": (
         elastic_transform,
