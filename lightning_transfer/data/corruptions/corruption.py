@@ -36,8 +36,9 @@ class Corruption(Part, nn.Module):
 
     Deviation:
         Lengths (radii, displacements, flakes) are the same share of the image's side at any size. Results are neither rounded to 8
-        bits nor saved as JPEG of quality 85, as the files of ImageNet-C are. Discs are anti-aliased instead of blurred afterwards.
-        Frost (which needs photographs), glass_blur and spatter are left out.
+        bits nor saved as JPEG of quality 85, as the files of ImageNet-C are. Discs are anti-aliased, so that small images have them
+        too, instead of blurred afterwards, which cuts off the larger ones and brightens the image by 1 %. Frost (which needs
+        photographs), glass_blur and spatter are left out.
     """
 
     def __init__(self, name: str, severity: int = 3, seed: int = 0) -> None:
