@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning_transfer.data import ImageData
 from lightning_transfer.data.named_sets import check_against_checkpoint
 from lightning_transfer.devices import find_device
+from lightning_transfer.models import Regressor
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.reports import ClassReport, NumberReport, Report
 from lightning_transfer.reports.score import score_all
@@ -54,12 +55,11 @@ def report(
     data.add_test_sets(test_sets or {})
     check_against_checkpoint(data, module.class_names)
     scored = score_all(module, data, place)
-    draws = {"resamples": resamples, "level": level, "seed": seed}
     found: Report
-    if module.task == "regression":
-        found = NumberReport(scored, data, module.model.deviation.cpu(), **draws)
+    if isinstance(module.model, Regressor):
+        found = NumberReport(scored, data, module.model.deviation.cpu(), resamples, level, seed)
     else:
-        found = ClassReport(scored, data, **draws)
+        found = ClassReport(scored, data, resamples, level, seed)
     folder = Path(out) if out else run_folder("report", ckpt_path, "report")
     found.write(folder, ckpt_path, sheet)
     found.show(f"{ckpt_path} on {type(data).__name__}")

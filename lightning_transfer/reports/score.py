@@ -30,11 +30,22 @@ def score_all(module: TransferModule, data: ImageData, device: torch.device) -> 
         data.setup("validate")
         named = {"val": data.val_dataloader(), **named}
     module.to(device).eval()
-    return {name: _score(module, loader, device) for name, loader in named.items()}
+    return {name: score(module, loader, device) for name, loader in named.items()}
 
 
 @torch.no_grad()  # inference mode would leave tensors that no temperature can be fitted on
-def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.device) -> Scored:
+def score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.device, views: bool = True) -> Scored:
+    """Compute the logits of one set.
+
+    Args:
+        module: the model, in evaluation mode and on the device.
+        loader: of an `ImageData`.
+        device: where to compute.
+        views: whether the model looks as often as in a test, or once.
+
+    Raises:
+        ValueError: if the model refuses the images, or a logit is not finite.
+    """
     logits: list[Tensor] = []
     targets: list[Tensor] = []
     names: list[str] = []
@@ -42,7 +53,8 @@ def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.d
         on_device = batch._replace(image=batch.image.to(device, non_blocking=True))
         if not logits:
             module._check(on_device)
-        logits.append(module.test_logits(on_device.image).float().cpu())
+        found = module.test_logits(on_device.image) if views else module(on_device.image).logits
+        logits.append(found.float().cpu())
         targets.append(batch.target)
         names += batch.name
     found = torch.cat(logits)
