@@ -16,18 +16,19 @@ from lightning_transfer.tasks import Task
 
 
 class ImageBatch(NamedTuple):
-    """Images in [0, 1], their targets, where each image came from, and its number in the split.
+    """Images in [0, 1], their targets, where each image came from, its number in the split, and the same samples in other modalities.
 
     Shape:
         image (B, C, H, W) float; target (B,) int64, or (B, K) float in [0, 1] for several labels an image, or (B, K) float for
         regression, or (B,) filled with -1 where the label is unknown; name has B entries, a file's path or `set/split/number`;
-        indices (B,) int64.
+        indices (B,) int64; modalities by name, each (B, ...) in [0, 1].
     """
 
     image: Tensor
     target: Tensor
     name: Sequence[str] = ()
     indices: Tensor | None = None
+    modalities: Mapping[str, Tensor] = {}  # never written to
 
 
 class Features(NamedTuple):

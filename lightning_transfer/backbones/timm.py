@@ -35,7 +35,7 @@ class TimmBackbone(Backbone):
     def __init__(self, name: str, pretrained: bool | str = "auto", options: dict[str, Any] | None = None) -> None:
         super().__init__()
         architecture, options = _find(name, options or {})
-        self._take(_create(architecture, options))
+        self._take(create_timm(architecture, {**options, "num_classes": 0}))
         if not expects_checkpoint():
             load_weights(self.model, name, pretrained, options)
         if architecture != name:
@@ -56,9 +56,7 @@ class TimmBackbone(Backbone):
     def _take(self, model: nn.Module) -> None:
         self.model: Any = model
         self.num_features = int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
-        config: Any = model.pretrained_cfg
-        for statistic in ("mean", "std"):
-            value = torch.tensor(config[statistic]).view(-1, 1, 1)
+        for statistic, value in statistics(model).items():
             self.register_buffer(statistic, value, persistent=False)
 
     def forward(self, image: Tensor) -> Features:
@@ -107,11 +105,22 @@ def _find(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return architecture, {**built, "pretrained_cfg_overlay": statistics, **options}
 
 
-def _create(name: str, options: dict[str, Any]) -> nn.Module:
+def statistics(model: nn.Module) -> dict[str, Tensor]:
+    """Mean and standard deviation, (C, 1, 1), by which a timm model wants images in [0, 1] normalised."""
+    config: Any = model.pretrained_cfg
+    return {statistic: torch.tensor(config[statistic]).view(-1, 1, 1) for statistic in ("mean", "std")}
+
+
+def create_timm(name: str, options: dict[str, Any]) -> nn.Module:
+    """Build a model of timm with random weights.
+
+    Raises:
+        ValueError: for a name that timm does not know, with the nearest.
+    """
     import timm
 
     if timm.is_model(name):
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
+        model: nn.Module = timm.create_model(name, pretrained=False, **options)
         return model
     architectures = timm.list_models()
     near = difflib.get_close_matches(name.split(".")[0], architectures, n=3, cutoff=0.5)

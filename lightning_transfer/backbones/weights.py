@@ -22,7 +22,7 @@ PACKAGED = {
 
 
 def load_weights(model: nn.Module, name: str, pretrained: bool | str, options: dict[str, Any]) -> None:
-    """Fill a timm model, built without classifier, with pretrained weights.
+    """Fill a timm model, with its classifier or without, with pretrained weights.
 
     Args:
         model: the model.
@@ -46,7 +46,8 @@ def _load_from_hub(model: nn.Module, name: str, options: dict[str, Any], require
 
     try:
         with offline_if_unreachable():
-            model.load_state_dict(timm.create_model(name, pretrained=True, num_classes=0, **options).state_dict())
+            built = {**options, "num_classes": model.num_classes}
+            model.load_state_dict(timm.create_model(name, pretrained=True, **built).state_dict())
         return
     except (
         OSError,

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from lightning_transfer.modules.base import TransferModule
 from lightning_transfer.parts import Part
 
 
@@ -41,6 +42,8 @@ class EMA(Part, WeightAveraging):
         self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and isinstance(pl_module, TransferModule):
+            pl_module.complete()  # before it is copied
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self._latest_update_step = 0  # of an earlier training; a checkpoint sets it after this

@@ -9,7 +9,7 @@ from lightning_transfer.data.fake import FakeData
 from lightning_transfer.data.folder import FolderData
 from lightning_transfer.data.stamps import StampsData
 from lightning_transfer.data.torchvision import TorchvisionData
-from lightning_transfer.data.transforms import EvalTransform, TrainTransform
+from lightning_transfer.data.transforms import EvalTransform, ShiftTransform, TrainTransform
 
 __all__ = [
     "Corruption",
@@ -20,6 +20,7 @@ __all__ = [
     "FakeData",
     "FolderData",
     "ImageData",
+    "ShiftTransform",
     "StampsData",
     "TorchvisionData",
     "TrainTransform",

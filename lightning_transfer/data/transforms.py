@@ -78,6 +78,30 @@ def _automatic(auto: Auto, magnitude: int | None) -> list[nn.Module]:
     return [{"trivial": v2.TrivialAugmentWide, "augmix": v2.AugMix}[auto](**options)] if auto != "none" else []
 
 
+class ShiftTransform(Part, nn.Module):
+    """Small pictures as they are, shifted in any direction over a black ground: characters and digits.
+
+    Args:
+        size: side of the result in pixels.
+        pixels: greatest shift along either side.
+
+    Raises:
+        ValueError: for a shift that is negative or as large as the picture.
+    """
+
+    def __init__(self, size: int, pixels: int = 2) -> None:
+        super().__init__()
+        if not 0 <= pixels < size:
+            raise ValueError(
+                f"pixels={pixels} of ShiftTransform must lie in 0 to {size - 1}; 2 is common for digits of 28"
+            )
+        self.steps = nn.Sequential(v2.Resize((size, size), antialias=True), v2.RandomCrop(size, padding=pixels))
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.steps(image)
+        return result
+
+
 class EvalTransform(Part, nn.Module):
     """The middle of the image.
 

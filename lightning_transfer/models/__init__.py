@@ -2,5 +2,6 @@
 
 from lightning_transfer.models.classifier import Classifier
 from lightning_transfer.models.regressor import Regressor
+from lightning_transfer.models.source import SourceModel
 
-__all__ = ["Classifier", "Regressor"]
+__all__ = ["Classifier", "Regressor", "SourceModel"]

@@ -103,7 +103,16 @@ class TransferModule(Part, LightningModule, ABC):
             keep_frozen_in_eval(self.model)
         return self
 
+    def complete(self) -> None:  # most modules are whole when they are made
+        """Make what depends on the data, once; before a training, when the data is set up and nothing has copied the module yet."""
+
+    def learners(self) -> nn.Module:  # most modules train nothing but their model
+        """What the optimiser is given the trainable parameters of: parts named `backbone` and `head`, and others."""
+        return self.model
+
     def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.complete()
         self.model.to(memory_format=self.memory_format)
         if self.compile_model and stage == "fit":
             self.model.compile()
@@ -163,7 +172,9 @@ class TransferModule(Part, LightningModule, ABC):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
         """Return probabilities, or the predicted values, (B, K), and the batch that they belong to, without its images."""
-        return answer(self.test_logits(batch.image).float(), self.task), batch._replace(image=batch.image.new_empty(0))
+        return answer(self.test_logits(batch.image).float(), self.task), batch._replace(
+            image=batch.image.new_empty(0), modalities={}
+        )
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
@@ -177,10 +188,10 @@ class TransferModule(Part, LightningModule, ABC):
             arguments["backbone"] = describe(self.model.backbone, "backbone")
 
     def configure_optimizers(self) -> Any:
-        return self.optim.build(self.model, self.trainer.estimated_stepping_batches)
+        return self.optim.build(self.learners(), self.trainer.estimated_stepping_batches)
 
     def on_fit_start(self) -> None:
-        table = group_table(self.model, self.trainer.optimizers[0])
+        table = group_table(self.learners(), self.trainer.optimizers[0])
         if any(isinstance(callback, ModelSummary) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
             rank_zero_only(Console().print)(table)
         counts = {"parameters": sum(p.numel() for p in self.model.parameters())}

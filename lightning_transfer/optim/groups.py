@@ -19,7 +19,7 @@ class ParamGroups(Part):
     what the architecture itself excludes (position embeddings, class tokens) are spared from weight decay.
 
     Args:
-        head_multiplier: learning rate of the head over that of the rest; a fresh head on a pretrained backbone bears 10 and more.
+        head_multiplier: learning rate of the head, and of what losses learn, over that of the rest; a fresh head on a pretrained backbone bears 10 and more.
         layer_decay: rate of a layer over that of the layer above it, in (0, 1]; with 0.75 the head has 1, the last layer 0.75, the
             one before 0.5625. 0.65 to 0.9 are common for transformers.
         rates: factor for parameters by a regular expression that is searched in their names, `backbone.model.layer4.0.conv1.weight`
@@ -87,6 +87,8 @@ class ParamGroups(Part):
                 places[name] = f"backbone/{word} {stage}", self.layer_decay ** (top - stage)
         for name, _ in getattr(model, "head", nn.Module()).named_parameters():
             places[f"head.{name}"] = "head", self.head_multiplier
+        for name, _ in getattr(model, "losses", nn.Module()).named_parameters():  # as new as a head
+            places[f"losses.{name}"] = "losses", self.head_multiplier
         return places
 
     def _named_rates(self, parameters: Mapping[str, Tensor]) -> dict[str, tuple[str, float]]:

@@ -9,15 +9,10 @@ Writes DATA.csv and DATA.png, prints a table and, as its last line, one JSON obj
 """
 
 import csv
-import io
-import json
-import shutil
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import parser, report, silence
+from common import once, parser, report, silence
 from seeds import QUIET, mean_and_deviation
 
 Figures = dict[str, float]
@@ -64,6 +59,7 @@ CONFIGS = {
     "mnist": ("finetune/mnist", ("--data.image_size=32",)),
     "emoji": ("finetune/emoji", ()),
 }
+TITLES = {"1": "1 label a class", "10": "10 labels a class", "100": "100 labels a class", "all": "all labels"}
 LABELS = {"digits": ("1", "10", "100", "all"), "stamps": ("1", "10", "all"), "mnist": ("1", "10", "100", "all")}
 
 
@@ -80,19 +76,6 @@ def cell(data: str, labels: str) -> Cell:
 def ways(data: str, labels: str) -> list[str]:
     """All ways for few labels, four for many."""
     return [*WAYS] if data in ("digits", "stamps") and labels in ("1", "10") else [*SHORT]
-
-
-def once(folder: Path, measure: Callable[[], dict[str, Any]]) -> Any:
-    """Figures of an earlier run of the same folder, or those that are measured now."""
-    path = folder / "figures.json"
-    if not path.is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            figures = measure()
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(figures))
-        print(f"  {folder}: {figures}", flush=True)
-    return json.loads(path.read_text())
 
 
 def train(place: Cell, way: str, rate: float, seed: int, folder: Path, probe: Path) -> Figures:
@@ -265,7 +248,7 @@ def main() -> None:
         if args.data == "emoji":
             curves = [figures["curve"] for figures in found["WiSE-FT"]]
         for way, of_seeds in found.items():
-            for name, title in (("test", f"{labels} labels a class"), ("twitter", "Twitter")):
+            for name, title in (("test", TITLES[labels]), ("twitter", "Twitter")):
                 if all(name in figures for figures in of_seeds):
                     title = {"test": "Google", "twitter": "Twitter"}[name] if args.data == "emoji" else title
                     mean, deviation = mean_and_deviation([100 * figures[name] for figures in of_seeds])

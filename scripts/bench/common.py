@@ -1,13 +1,18 @@
 """What the benchmarks share: a quiet machine, a quiet log, medians with their spread, and figures as the last line."""
 
+import io
 import json
 import logging
 import os
+import shutil
 import statistics
 import sys
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
 
 
 def parser(description: str | None) -> ArgumentParser:
@@ -40,3 +45,16 @@ def median(values: Sequence[float], unit: str = "", digits: int = 3) -> str:
 def report(figures: dict[str, object]) -> None:
     """Print the figures as one JSON object: a benchmark's last line."""
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}))
+
+
+def once(folder: Path, measure: Callable[[], dict[str, Any]]) -> Any:
+    """Figures of an earlier run of the same folder, or those that are measured now."""
+    path = folder / "figures.json"
+    if not path.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            figures = measure()
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures))
+        print(f"  {folder}: {figures}", flush=True)
+    return json.loads(path.read_text())

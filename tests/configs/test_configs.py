@@ -1,6 +1,7 @@
 """Every experiment that ships runs `fit` and `test`, or its command, through the real entry point."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,18 @@ from lightning_transfer.configs_path import PACKAGED
 EXPERIMENTS = sorted(
     str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer"
 )
-NEEDS_DATA = {"finetune/augmented", "finetune/emoji", "finetune/mnist", "finetune/stamps"}
+NEEDS_DATA = {
+    "distill/crd",
+    "distill/dkd",
+    "distill/ensemble",
+    "distill/feature",
+    "distill/mnist",
+    "finetune/augmented",
+    "finetune/emoji",
+    "finetune/mnist",
+    "finetune/mnist_mlp",
+    "finetune/stamps",
+}
 
 
 def make_inputs():
@@ -38,11 +50,22 @@ def command(name):
     return name.partition("/")[0]
 
 
+def make_teachers(name):
+    """Run what the header runs before the experiment itself: the trainings of its teachers, and of students to be compared."""
+    lines = (PACKAGED / f"{name}.yaml").read_text().splitlines()
+    typed = [shlex.split(line.lstrip("# ")) for line in lines if line.startswith("#   lightning-transfer")]
+    for _, *words in typed:
+        if f"--config {name}" not in " ".join(words):
+            main([*words, "--config", "smoke", *SMALL, "--data.batch_size=4"])
+
+
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
 def test_runs_its_command(name):
     make_inputs()
-    main([command(name), "--config", name, *SMALL])
-    assert list(Path("runs").rglob(f"{command(name)}*"))
+    make_teachers(name)
+    own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
+    main([command(name), "--config", name, *(SMALL if own else ())])
+    assert list(Path().rglob(f"{command(name)}*.csv"))
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])
@@ -50,6 +73,8 @@ def test_fits_and_tests(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
     make_inputs()
+    if command(name) == "distill":
+        make_teachers(name)
     main(["fit", "--config", name, "--config", "smoke", *SMALL, "--data.batch_size=4"])
     (ckpt,) = Path("runs").rglob("best.ckpt")
     main(["test", f"--ckpt_path={ckpt}", "--trainer.limit_test_batches=2"])

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from lightning_transfer.data import EvalTransform, TrainTransform
+from lightning_transfer.data import EvalTransform, ShiftTransform, TrainTransform
 from lightning_transfer.parts import describe
 
 # columns darken from left to right, so a mirrored image is known by its first column
 RAMP = torch.linspace(255, 0, 40).to(torch.uint8).expand(3, 30, 40)
 
 
-@pytest.mark.parametrize("make", [TrainTransform, EvalTransform])
+@pytest.mark.parametrize("make", [TrainTransform, EvalTransform, ShiftTransform])
 def test_bytes_in_bytes_of_the_size_out(make):
     image = make(16)(RAMP)
     assert image.shape == (3, 16, 16)
@@ -20,6 +20,17 @@ def test_mirrors_as_often_as_asked(flip, mirrored):
     for _ in range(10):
         image = TrainTransform(16, flip=flip)(RAMP).int()
         assert bool(image[0, 8, 0] < image[0, 8, -1]) == mirrored
+
+
+def test_shifts_by_no_more_than_asked_over_black():
+    dot = torch.zeros(3, 9, 9, dtype=torch.uint8)
+    dot[:, 4, 4] = 255
+    torch.manual_seed(0)
+    found = {tuple((ShiftTransform(9, pixels=2)(dot)[0] == 255).nonzero()[0].tolist()) for _ in range(400)}
+    assert found == {(row, column) for row in range(2, 7) for column in range(2, 7)}
+    assert torch.equal(ShiftTransform(9, pixels=0)(dot), dot)
+    with pytest.raises(ValueError, match="pixels=9 of ShiftTransform must lie in 0 to 8"):
+        ShiftTransform(9, pixels=9)
 
 
 def test_rotation_turns_and_none_does_not():

@@ -15,6 +15,9 @@ class Labels(DistillLoss):
     Shape:
         student logits (B, K), target (B,) int64 or (B, K) → scalar
 
+    Raises:
+        ValueError: for a loss of numbers instead of classes.
+
     Example:
         >>> from torch import tensor
         >>> from lightning_transfer.contracts import logits_only
@@ -30,6 +33,12 @@ class Labels(DistillLoss):
     def __init__(self, loss: SupervisedLoss | None = None) -> None:
         super().__init__()
         self.loss = loss or CrossEntropy()
+        if "classification" not in self.loss.tasks:
+            raise ValueError(
+                f"loss={type(self.loss).__name__} is for {' and '.join(self.loss.tasks)}, but a student learns classes; take CrossEntropy "
+                "or Focal"
+            )
+        self.needs_class = not self.loss.takes_soft_targets
 
     def prepare(self, student: Prediction, teacher: Prediction, targets: Tensor | None) -> None:
         self.loss.set_num_classes(student.logits.shape[-1])

@@ -1,0 +1,139 @@
+"""Ways to distil a fine-tuned EfficientNet-Lite0 into a small network from scratch: test accuracy over seeds.
+
+usage: python scripts/bench/distill.py stamps|digits [--seeds 3] [--epochs N] [--out runs/distill]
+Teachers and students are trained by the configurations of `finetune` and `distill`; the rows say what differs. On stamps a seed drives
+the students' training, on one split and with one teacher (of five, which the ensemble has all); on digits also the split, the choice of
+labels, and the teacher. Measured is the last epoch. Weights are the papers'; nothing was chosen on this data.
+An interrupted run goes on where it was. Writes DATA.csv, prints a table and, as its last line, one JSON object.
+"""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from common import once, parser, report, silence
+from seeds import QUIET, mean_and_deviation
+
+
+def loss(name: str, **arguments: Any) -> dict[str, Any]:
+    """One of `losses.distill` as the command line takes it."""
+    return {"class_path": f"lightning_transfer.losses.distill.{name}", "init_args": arguments}
+
+
+def losses(**weighted: tuple[float, dict[str, Any]]) -> list[str]:
+    """Flags that put losses and weights in place of those of `distill/dkd`."""
+    made = {name: of for name, (_, of) in weighted.items()}
+    weights = {name: weight for name, (weight, _) in weighted.items()}
+    return ["--config", "distill/dkd", f"--model.losses={json.dumps(made)}", f"--model.weights={json.dumps(weights)}",
+            "--model.warmup_epochs=0"]  # fmt: skip
+
+
+SOFT = loss("SoftTargetKL", temperature=4.0)
+HINT = loss("FitNetHint", student_layers=["backbone.model.blocks.2"], teacher_layers=["backbone.model.blocks.2"])
+DEEP = ["backbone.model.blocks.2", "backbone.model.blocks.4"]
+ATTENTION = loss("AttentionTransfer", student_layers=DEEP, teacher_layers=DEEP)
+CRD = loss("CRD", negatives=512)  # of some 700 images
+LABELS = loss("Labels")
+KD = losses(labels=(0.1, LABELS), soft=(0.9, SOFT))
+MIXUP = ["--model.mixing=lightning_transfer.mixing.Mixup", "--model.mixing.alpha=1.0"]
+SCRATCH = ["--model.backbone.name=lcnet_050", "--model.backbone.pretrained=false", "--model.optim.optimizer.lr=0.002"]
+PLAIN = [*SCRATCH, "--model.optim.groups.head_multiplier=1"]
+STAMPS = ["--config", "finetune/stamps", "--data.image_size=64", "--model.class_weights=none", *PLAIN]
+FEW = [
+    "--data.fraction=0.03",
+    "--trainer.max_epochs=630",
+]  # one step an epoch, of which 30 epochs with all images have 21
+TEACHERS = {
+    "stamps": ["--config", "finetune/stamps", "--data.image_size=64"],
+    "digits": ["--config", "finetune/digits"],
+}
+WAYS = {
+    "stamps": {
+        "plain": [*STAMPS, "--trainer.max_epochs=30"],
+        "KD": KD,
+        "KD, mixup": [*KD, *MIXUP],
+        "FitNet": losses(labels=(1.0, LABELS), hint=(100.0, HINT)),
+        "AT": losses(labels=(1.0, LABELS), attention=(1000.0, ATTENTION)),
+        "FitNet and AT": ["--config", "distill/feature"],
+        "CRD": ["--config", "distill/crd"],
+        "CRD and KD": losses(labels=(1.0, LABELS), soft=(1.0, SOFT), crd=(0.8, CRD)),
+        "DKD": ["--config", "distill/dkd"],
+        "KD of five": ["--config", "distill/ensemble"],
+        "plain, 3 %": [*STAMPS, *FEW],
+        "KD, 3 %": [*KD, *FEW],
+    },
+    "digits": {
+        "plain": ["--config", "finetune/digits", *PLAIN, "--trainer.max_epochs=100"],
+        "KD": ["--config", "distill/hinton"],
+        "patient": ["--config", "distill/patient"],
+    },
+}  # fmt: skip
+ENSEMBLE = 5
+
+
+def train(flags: list[str], seed: int, split: int, folder: Path) -> dict[str, float]:
+    """Train, write the last epoch as best.ckpt, and test it."""
+    from lightning_transfer.cli import TransferCLI
+
+    without = ["--trainer.check_val_every_n_epoch=100000", "--trainer.num_sanity_val_steps=0", "--trainer.logger=false",
+               "--trainer.enable_checkpointing=false", "--early_stopping.patience=1000", *QUIET]  # fmt: skip
+    seeds = [f"--seed_everything={seed}", f"--data.split_seed={split}", f"--trainer.default_root_dir={folder}"]
+    cli = TransferCLI(["fit", *flags, *without, *seeds])
+    cli.trainer.save_checkpoint(folder / "best.ckpt", weights_only=True)
+    (test,) = cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+    return {"accuracy": test["test/accuracy"], "ece": test["test/ece"]}
+
+
+def taught_by(paths: list[Path], way: str) -> list[str]:
+    """Flags that name the teacher, or all of them."""
+    if way == "KD of five":
+        kind = "lightning_transfer.teachers.CheckpointTeacher"
+        return [
+            f"--model.teacher.teachers={json.dumps([{'class_path': kind, 'init_args': {'path': str(path)}} for path in paths])}"
+        ]
+    return [] if way.startswith("plain") else [f"--model.teacher.path={paths[0]}"]
+
+
+def main() -> None:
+    """Train the teachers, then the students."""
+    arguments = parser(__doc__)
+    arguments.add_argument("data", choices=WAYS)
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--epochs", type=int, help="of the students, if not the configurations'")
+    arguments.add_argument("--out", type=Path, default=Path("runs/distill"))
+    args = arguments.parse_args()
+    silence()
+    root = args.out / args.data
+    of_split = args.data == "digits"  # a seed's own teacher
+    count = args.seeds if of_split else ENSEMBLE
+    homes = [root / "teacher" / str(seed) for seed in range(count)]
+    taught = [
+        once(home, partial(train, TEACHERS[args.data], seed, seed if of_split else 0, home))
+        for seed, home in enumerate(homes)
+    ]
+    found = {"teacher": taught[: args.seeds if of_split else 1]}
+    for way, flags in WAYS[args.data].items():
+        found[way] = []
+        for seed in range(args.seeds):
+            home = root / way.replace(" ", "_") / str(seed)
+            ckpts = [path / "best.ckpt" for path in ([homes[seed]] if of_split else homes)]
+            length = [f"--trainer.max_epochs={args.epochs}"] if args.epochs else []
+            whole = [*flags, *taught_by(ckpts, way), *length]
+            found[way].append(once(home, partial(train, whole, seed, seed if of_split else 0, home)))
+    rows = []
+    for way, figures in found.items():
+        accuracy, deviation = mean_and_deviation([100 * figure["accuracy"] for figure in figures])
+        ece, _ = mean_and_deviation([100 * figure["ece"] for figure in figures])
+        rows.append({"way": way, "accuracy": accuracy, "deviation": deviation, "ece": ece})
+        print(f"{way:<16} {accuracy:5.1f} ± {deviation:4.1f} %  ECE {ece:4.1f}")
+    with (args.out / f"{args.data}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    report({"data": args.data, "seeds": args.seeds, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
