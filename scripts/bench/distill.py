@@ -42,6 +42,12 @@ KD = losses(labels=(0.1, LABELS), soft=(0.9, SOFT))
 MIXUP = ["--model.mixing=lightning_transfer.mixing.Mixup", "--model.mixing.alpha=1.0"]
 SCRATCH = ["--model.backbone.name=lcnet_050", "--model.backbone.pretrained=false", "--model.optim.optimizer.lr=0.002"]
 PLAIN = [*SCRATCH, "--model.optim.groups.head_multiplier=1"]
+PATIENT = [
+    "--model.optim.optimizer.lr=0.003",
+    "--model.optim.optimizer.weight_decay=0.0003",
+    "--trainer.max_epochs=300",
+    "--trainer.gradient_clip_val=1.0",
+]  # as in distill/patient
 STAMPS = ["--config", "finetune/stamps", "--data.image_size=64", "--model.class_weights=none", *PLAIN]
 FEW = [
     "--data.fraction=0.03",
@@ -69,6 +75,7 @@ WAYS = {
         "plain": ["--config", "finetune/digits", *PLAIN, "--trainer.max_epochs=100"],
         "KD": ["--config", "distill/hinton"],
         "patient": ["--config", "distill/patient"],
+        "plain, patient": ["--config", "finetune/digits", *PLAIN, *PATIENT, *MIXUP],
     },
 }  # fmt: skip
 ENSEMBLE = 5
