@@ -14,11 +14,13 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 
+from lightning_transfer.files import whole
 from lightning_transfer.parts import UndescribableError, describe
 
 TRUST_VARIABLE = "LIGHTNING_TRANSFER_TRUST"
 _ALLOWED = ("lightning_transfer", "lightning", "torch", "torchvision", "torchmetrics", "timm")
 _UNSAVED = "__unsaved__"
+_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops", "callbacks")  # they belong to the parameters as they were
 _skip_pretrained: ContextVar[bool] = ContextVar("skip_pretrained", default=False)
 
 
@@ -84,6 +86,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"ckpt_path={str(path)!r} holds no state_dict and hyper_parameters; give a checkpoint written by fit"
         )
     return checkpoint
+
+
+def write_changed(checkpoint: Mapping[str, Any], path: Path, **changes: Any) -> None:
+    """Write a checkpoint with other weights, without the state of a training that these have not been through.
+
+    Args:
+        checkpoint: as it was read.
+        path: where to.
+        changes: what is put in place of its entries.
+    """
+    kept = {key: value for key, value in checkpoint.items() if key not in _OF_TRAINING}
+    with whole(path) as partial:
+        torch.save(kept | changes, partial)
 
 
 def check_hyperparameters(hparams: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:

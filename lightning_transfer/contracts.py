@@ -73,7 +73,7 @@ class Scored(NamedTuple):
     """A split as a model sees it: its logits, the targets, where each image came from, and which are near-copies of one another.
 
     Shape:
-        logits (N, K) float; target (N,) int64, or (N, K) float in [0, 1] for several labels an image; name and, where there are
+        logits (N, K) float; target (N,) int64, or (N, K) float, in [0, 1] for several labels an image; name and, where there are
         groups, group have N entries.
     """
 

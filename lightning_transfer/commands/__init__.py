@@ -2,7 +2,8 @@
 
 COMMANDS: dict[str, str] = {
     "probe": "fit linear and nearest-neighbour probes on the features of a frozen backbone",
-    "report": "judge a checkpoint: intervals, classes, confusions, worst images, calibration",
+    "report": "judge a checkpoint: intervals, classes or targets, worst images, calibration",
+    "calibrate": "fit a temperature on validation: writes a checkpoint whose probabilities hold",
     "agreement": "compare students with their teacher: agreement, divergence, CKA, correlations of classes",
     "wise_ft": "measure the models between a source and a fine-tuned one, and keep the best (WiSE-FT)",
     "soup": "average checkpoints of one architecture, all of them or those that help (model soup)",

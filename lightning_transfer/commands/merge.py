@@ -2,15 +2,11 @@
 
 from pathlib import Path
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_transfer.checkpoint import import_class, read_checkpoint
+from lightning_transfer.checkpoint import import_class, read_checkpoint, write_changed
 from lightning_transfer.contracts import Insertion
-from lightning_transfer.files import whole
 from lightning_transfer.modules import TransferModule
-
-_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops", "callbacks")  # they belong to the parameters as they were
 
 
 def merge(ckpt_path: str, out: str) -> None:
@@ -38,7 +34,5 @@ def merge(ckpt_path: str, out: str) -> None:
     for cls in inserted:
         cls.fold(module.model)
     hparams["edits"] = [edit for edit, cls in zip(edits, classes, strict=True) if cls not in inserted]
-    kept = {key: value for key, value in checkpoint.items() if key not in _OF_TRAINING}
-    with whole(Path(out)) as partial:
-        torch.save(kept | {"hyper_parameters": hparams, "state_dict": module.state_dict()}, partial)
+    write_changed(checkpoint, Path(out), hyper_parameters=hparams, state_dict=module.state_dict())
     rank_zero_info(f"merged; next: lightning-transfer test --ckpt_path {out}")

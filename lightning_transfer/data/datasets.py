@@ -1,11 +1,7 @@
 """What a data loader iterates: transformed images with target, name, number and other modalities, and their batches."""
 
-import os
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,40 +11,11 @@ from torchvision.transforms.v2.functional import to_dtype
 from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data.modalities.base import InModality
 from lightning_transfer.data.paired import Companion, check_geometry
+from lightning_transfer.data.skip_log import SkipLog
 from lightning_transfer.data.sources import ImageSource
 from lightning_transfer.seeds import derived_seed, drawing_by
 
 Item = tuple[Tensor, Tensor, str, int, dict[str, Tensor]]
-
-
-class SkipLog:
-    """A file to which all worker processes append what they skipped; it goes when its maker is gone.
-
-    Args:
-        path: the file of another process's log; a new one in the temporary folder if not given.
-    """
-
-    def __init__(self, path: str | None = None) -> None:
-        if path is None:
-            handle, path = tempfile.mkstemp(prefix="skipped_images_", suffix=".txt")
-            os.close(handle)
-            weakref.finalize(self, _remove, path, os.getpid())
-        self.path = path
-
-    def add(self, reason: str) -> None:
-        # one write to a file opened for appending is never torn by those of other processes
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(handle, os.fsencode(" ".join(reason.split("\n")) + "\n"))
-        os.close(handle)
-
-    def read(self) -> list[str]:
-        """Each reason once, in order."""
-        return list(dict.fromkeys(os.fsdecode(Path(self.path).read_bytes()).split("\n")[:-1]))
-
-
-def _remove(path: str, maker: int) -> None:
-    if os.getpid() == maker:  # forked workers inherit the log, but not its file
-        Path(path).unlink(missing_ok=True)
 
 
 class ImageDataset(Dataset[Item | None]):

@@ -63,7 +63,7 @@ class EmojiData(ImageData):
     def sources(self) -> dict[str, ImageSource]:
         rows, names = self.rows(), self.class_names
         targets = torch.tensor([names.index(row[self.label]) for row in rows])
-        keep, out = stratified_split(targets, self.test_fraction, self.split_seed)
+        keep, out = stratified_split(targets, self.division.test_fraction, self.division.seed)
         drawn = {v: self._drawings(v, rows, targets) for v in {*_VENDORS[self.vendor], *_VENDORS[self.test_vendor]}}
         if self.beside is not None:
             beside = self._drawings(self.beside, rows, targets)

@@ -1,7 +1,9 @@
-"""What is asked of further test sets, before anything runs."""
+"""Further test sets: what is asked of them before anything runs, and what they bring."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
+
+from lightning_transfer.data.sources import ImageSource
 
 Named = TypeVar("Named", bound="Labelled")
 _TAKEN = ("train", "val", "test", "predict", "corrupted")  # figures of something else are logged under these
@@ -12,6 +14,12 @@ class Classed(Protocol):
 
     @property
     def class_names(self) -> list[str]: ...
+
+
+class Divided(Protocol):
+    """Anything that has splits."""
+
+    def splits(self) -> dict[str, ImageSource]: ...
 
 
 class Labelled(Protocol):
@@ -74,6 +82,30 @@ def check_classes(sets: Mapping[str, Classed], class_names: Sequence[str]) -> No
             f"test_sets.{name} has {len(found)} classes and the data has {len(class_names)}{where}; "
             "give data with the same classes in the same order"
         )
+
+
+def further_sets(
+    sets: Mapping[str, Divided], corruptions: Mapping[str, Named], own: ImageSource | None
+) -> Iterator[tuple[str, ImageSource, Named | None]]:
+    """Name what a test measures beside the data's own test split: sets, and what corruptions make of that split.
+
+    Args:
+        sets: further data by name.
+        corruptions: by label.
+        own: the data's test split, where it has one.
+
+    Raises:
+        ValueError: naming data without a test split.
+    """
+    for name, data in sets.items():
+        if "test" not in data.splits():
+            raise ValueError(f"test_sets.{name} has no test split; give one, or a test_fraction above 0")
+        yield name, data.splits()["test"], None
+    if corruptions and own is None:
+        raise ValueError("corruptions need a test split of the data's own; give one, or a test_fraction above 0")
+    for name, corruption in corruptions.items():
+        assert own is not None
+        yield name, own, corruption
 
 
 def check_against_checkpoint(data: Classed, class_names: Sequence[str] | None) -> None:

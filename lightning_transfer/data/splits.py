@@ -101,6 +101,12 @@ def class_counts(targets: Tensor, num_classes: int) -> Tensor:
     return torch.bincount(targets, minlength=num_classes)
 
 
+def target_statistics(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (over N) of numbers (N, K), (K,) each."""
+    exact = targets.double()
+    return exact.mean(0).float(), exact.std(0, correction=0).float()
+
+
 def _one_label(targets: Tensor) -> Tensor:
     if targets.ndim == 1:
         return targets

@@ -52,8 +52,8 @@ class SpokenStampsData(SoundData):
             raise ValueError(f"data.language={language!r} must be one of {', '.join(get_args(Language))}")
         self.language = language
         self.picture_size, self.picture_transform = picture_size, picture_transform
-        fractions = {"val_fraction": self.val_fraction, "test_fraction": self.test_fraction}
-        self.stamps = StampsData(root, label, min_per_class, split_seed=self.split_seed, **fractions)
+        fractions = {"val_fraction": self.division.val_fraction, "test_fraction": self.division.test_fraction}
+        self.stamps = StampsData(root, label, min_per_class, split_seed=self.division.seed, **fractions)
 
     @property
     def class_names(self) -> list[str]:

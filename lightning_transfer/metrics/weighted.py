@@ -1,7 +1,6 @@
 """The figures of `classification_metrics` for many weightings of the same images at once, as resampling needs them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,8 +53,17 @@ def _multi(logits: Tensor, target: Tensor) -> Callable[[Tensor], dict[str, Tenso
     chosen = (probability > 0.5).double()
     label = target.double()
     means = {"accuracy": (chosen == label).double().mean(dim=1), "nll": negative_log_likelihood(logits, label)}
-    spread: Any = torch.zeros(count, BINS + 1, dtype=torch.float64)
+    spread = torch.zeros(count, BINS + 1, dtype=torch.float64)
     gap = spread.scatter_add_(1, bin_of(probability), probability.double() - label) / classes
+
+    there = label.any(dim=0).nonzero().flatten().tolist()  # a label that no image has counts as 0, as in torchmetrics
+
+    def sum_of(weight: Tensor) -> Tensor:
+        """Of the labels' average precisions; one that only the resample lacks counts like the mean of the others."""
+        if not there:
+            return torch.zeros(len(weight), dtype=weight.dtype)
+        each = torch.stack([_average_precision(logits[:, k], label[:, k], weight) for k in there])
+        return each.nanmean(dim=0) * len(there)
 
     def measure(weight: Tensor) -> dict[str, Tensor]:
         total = weight.sum(dim=1)
@@ -64,22 +72,24 @@ def _multi(logits: Tensor, target: Tensor) -> Callable[[Tensor], dict[str, Tenso
         return found | {
             "f1": (2 * (weight @ (chosen * label)) / concerned.clamp(min=1e-9)).mean(dim=1),
             "ece": (weight @ gap).abs().sum(dim=1) / total,
-            "map": torch.stack(
-                [_average_precision(probability[:, k], label[:, k], weight) for k in range(classes)]
-            ).nanmean(0),
+            "map": sum_of(weight) / classes,
         }
 
     return measure
 
 
 def _average_precision(score: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    """(R,); NaN where no image has the label."""
+    """(R,) of a label that some image has; NaN where none of those has weight."""
     order = score.argsort(descending=True)
-    last = torch.cat([score[order].diff() != 0, torch.ones(1, dtype=torch.bool)])  # of images that score alike
-    weight = weight[:, order]
-    hits, chosen = ((weight * part).cumsum(dim=1)[:, last] for part in (label[order], torch.ones_like(label)))
-    more = torch.cat([hits[:, :1], hits.diff(dim=1)], dim=1)
-    return (more * hits / chosen.clamp(min=1e-9)).sum(dim=1) / hits[:, -1]
+    falling = -score[order]
+    of_label = label[order].nonzero().flatten()
+    found = weight[:, order[of_label]]
+    # up to the last image that scores alike, among those of the label and among all
+    among_label, among_all = (
+        torch.searchsorted(part, falling[of_label], right=True) - 1 for part in (falling[of_label], falling)
+    )
+    hits, chosen = found.cumsum(dim=1), weight[:, order].cumsum(dim=1)[:, among_all]
+    return (found * hits[:, among_label] / chosen.clamp(min=1e-9)).sum(dim=1) / hits[:, -1]
 
 
 def bin_of(probability: Tensor) -> Tensor:

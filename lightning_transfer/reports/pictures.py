@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,7 +47,8 @@ def draw_confusion(counts: Tensor, class_names: Sequence[str], path: Path) -> No
         for i, j in (counts > 0).nonzero().tolist():
             colour = "white" if share[i, j] > 0.5 else "black"
             axes.text(j, i, str(int(counts[i, j])), ha="center", va="center", fontsize=8, color=colour)
-    axes.set(xlabel="predicted", ylabel="true")
+    number = "" if classes <= _NAMED else " (number of the class, as per_class.csv lists them)"
+    axes.set(xlabel=f"predicted{number}", ylabel=f"true{number}")
     figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.7)
     empty = int((images == 0).sum())
     if empty:
@@ -91,11 +92,50 @@ def draw_reliability(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -
     _save(figure, path)
 
 
-def draw_worst(rows: Sequence[dict[str, Any]], image_of: Callable[[str], Tensor], path: Path, columns: int = 5) -> None:
-    """Lay wrong images out on a sheet, each with its true class, the predicted one and its probability.
+def draw_scatter(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -> None:
+    """Draw predicted over true values, one panel a target.
 
     Args:
-        rows: as `tables.worst` makes them, at least one.
+        panels: title, true values (N,) and predicted ones (N,) of each, at least one.
+        path: of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), 4)
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 4.2 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    for axes, (title, true, predicted) in zip(grid.flat, panels, strict=False):
+        both = torch.cat([true, predicted])
+        low, high = both.min().item(), both.max().item()
+        margin = 0.04 * (high - low) or 1.0
+        limits = (low - margin, high + margin)
+        axes.plot(limits, limits, color="0.4", linestyle="--", linewidth=1)
+        faint = max(0.15, min(0.8, 100 / len(true)))  # so that dense places show
+        axes.scatter(true.numpy(), predicted.numpy(), s=14, alpha=faint, color=_RIGHT, linewidths=0)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true", ylabel="predicted")
+        axes.set_title(title, fontsize=9)
+    _save(figure, path)
+
+
+class Wrong(NamedTuple):
+    """An image on the sheet of errors: its name, what is true and what was said instead."""
+
+    image: str
+    true: str
+    said: str
+
+
+def draw_worst(
+    rows: Sequence[Wrong], legend: tuple[str, str], image_of: Callable[[str], Tensor], path: Path, columns: int = 5
+) -> None:
+    """Lay wrong images out on a sheet, each with what is true and what was said.
+
+    Args:
+        rows: at least one.
+        legend: what blue and red mean.
         image_of: gives the pixels of a name, uint8 (3, H, W).
         path: of the PNG.
         columns: images in a row.
@@ -109,15 +149,16 @@ def draw_worst(rows: Sequence[dict[str, Any]], image_of: Callable[[str], Tensor]
     for axes in grid.flat:
         axes.axis("off")
     for axes, row in zip(grid.flat, rows, strict=False):
-        pixels = image_of(row["image"])
+        pixels = image_of(row.image)
         factor = 192 / max(pixels.shape[-2:])
         if factor < 1:
             pixels = resize(pixels, [max(1, round(side * factor)) for side in pixels.shape[-2:]], antialias=True)
         axes.imshow(pixels.permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(shortened(row["true"], 26), fontsize=8, color=_RIGHT, pad=14)
-        taken = f"{shortened(row['predicted'], 22)} {row['probability']:.2f}"
-        axes.annotate(taken, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=_WRONG)
-    figure.suptitle("blue: the true class; red: what it was taken for, and how surely", fontsize=8, color="0.3")
+        axes.set_title(shortened(row.true, 26), fontsize=8, color=_RIGHT, pad=14)
+        axes.annotate(
+            row.said, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=_WRONG
+        )
+    figure.suptitle((" " if columns > 2 else "\n").join(legend), fontsize=8, color="0.3")
     _save(figure, path)
 
 

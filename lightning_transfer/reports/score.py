@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_transfer.contracts import ImageBatch, Scored
 from lightning_transfer.data import ImageData
+from lightning_transfer.data.sources import ImageSource
 from lightning_transfer.modules import TransferModule
 
 
@@ -29,11 +30,22 @@ def score_all(module: TransferModule, data: ImageData, device: torch.device) -> 
         data.setup("validate")
         named = {"val": data.val_dataloader(), **named}
     module.to(device).eval()
-    return {name: _score(module, loader, device) for name, loader in named.items()}
+    return {name: score(module, loader, device) for name, loader in named.items()}
 
 
 @torch.no_grad()  # inference mode would leave tensors that no temperature can be fitted on
-def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.device) -> Scored:
+def score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.device, views: bool = True) -> Scored:
+    """Compute the logits of one set.
+
+    Args:
+        module: the model, in evaluation mode and on the device.
+        loader: of an `ImageData`.
+        device: where to compute.
+        views: whether the model looks as often as in a test, or once.
+
+    Raises:
+        ValueError: if the model refuses the images, or a logit is not finite.
+    """
     logits: list[Tensor] = []
     targets: list[Tensor] = []
     names: list[str] = []
@@ -41,12 +53,18 @@ def _score(module: TransferModule, loader: Iterable[ImageBatch], device: torch.d
         on_device = batch._replace(image=batch.image.to(device, non_blocking=True))
         if not logits:
             module._check(on_device)
-        logits.append(module.test_logits(on_device.image).float().cpu())
+        found = module.test_logits(on_device.image) if views else module(on_device.image).logits
+        logits.append(found.float().cpu())
         targets.append(batch.target)
         names += batch.name
-    source = loader.dataset.source  # type: ignore[attr-defined]  # an unreadable image may be missing: not by number, but by name
-    groups = dict(zip(source.names, source.groups, strict=True)) if source.groups else None
     found = torch.cat(logits)
     if not found.isfinite().all():
         raise ValueError(f"the logits of {names[int((~found.isfinite()).any(1).nonzero()[0])]} are not all finite")
-    return Scored(found, torch.cat(targets), names, [groups[name] for name in names] if groups else None)
+    return Scored(found, torch.cat(targets), names, _groups(loader.dataset.source, names))  # type: ignore[attr-defined]
+
+
+def _groups(source: ImageSource, names: list[str]) -> list[str] | None:
+    if source.groups is None:
+        return None
+    group = dict(zip(source.names, source.groups, strict=True))  # by name: an image that could not be read is missing
+    return [group[name] for name in names]

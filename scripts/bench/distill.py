@@ -4,11 +4,14 @@ usage: python scripts/bench/distill.py stamps|digits [--seeds 3] [--epochs N] [-
 Teachers and students are trained by the configurations of `finetune` and `distill`; the rows say what differs. On stamps a seed drives
 the students' training, on one split and with one teacher (of five, which the ensemble has all); on digits also the split, the choice of
 labels, and the teacher. Measured is the last epoch. Weights are the papers'; nothing was chosen on this data.
-An interrupted run goes on where it was. Writes DATA.csv, prints a table and, as its last line, one JSON object.
+An interrupted run goes on where it was. Students of seed 0 are compared with their teacher in DATA/agreement. Writes DATA.csv, prints a
+table and, as its last line, one JSON object.
 """
 
 import csv
+import io
 import json
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,6 @@ def losses(**weighted: tuple[float, dict[str, Any]]) -> list[str]:
 
 
 SOFT = loss("SoftTargetKL", temperature=4.0)
-HINT = loss("FitNetHint", student_layers=["backbone.model.blocks.2"], teacher_layers=["backbone.model.blocks.2"])
 DEEP = ["backbone.model.blocks.2", "backbone.model.blocks.4"]
 ATTENTION = loss("AttentionTransfer", student_layers=DEEP, teacher_layers=DEEP)
 CRD = loss("CRD", negatives=512)  # of some 700 images
@@ -40,6 +42,12 @@ KD = losses(labels=(0.1, LABELS), soft=(0.9, SOFT))
 MIXUP = ["--model.mixing=lightning_transfer.mixing.Mixup", "--model.mixing.alpha=1.0"]
 SCRATCH = ["--model.backbone.name=lcnet_050", "--model.backbone.pretrained=false", "--model.optim.optimizer.lr=0.002"]
 PLAIN = [*SCRATCH, "--model.optim.groups.head_multiplier=1"]
+PATIENT = [
+    "--model.optim.optimizer.lr=0.003",
+    "--model.optim.optimizer.weight_decay=0.0003",
+    "--trainer.max_epochs=300",
+    "--trainer.gradient_clip_val=1.0",
+]  # as in distill/patient
 STAMPS = ["--config", "finetune/stamps", "--data.image_size=64", "--model.class_weights=none", *PLAIN]
 FEW = [
     "--data.fraction=0.03",
@@ -54,9 +62,8 @@ WAYS = {
         "plain": [*STAMPS, "--trainer.max_epochs=60"],
         "KD": KD,
         "KD of five": ["--config", "distill/ensemble"],
-        "FitNet": losses(labels=(1.0, LABELS), hint=(100.0, HINT)),
+        "FitNet": ["--config", "distill/feature"],
         "AT": losses(labels=(1.0, LABELS), attention=(1000.0, ATTENTION)),
-        "FitNet and AT": ["--config", "distill/feature"],
         "CRD": ["--config", "distill/crd"],
         "CRD and KD": losses(labels=(1.0, LABELS), soft=(1.0, SOFT), crd=(0.8, CRD)),
         "DKD": ["--config", "distill/dkd"],
@@ -68,6 +75,7 @@ WAYS = {
         "plain": ["--config", "finetune/digits", *PLAIN, "--trainer.max_epochs=100"],
         "KD": ["--config", "distill/hinton"],
         "patient": ["--config", "distill/patient"],
+        "plain, patient": ["--config", "finetune/digits", *PLAIN, *PATIENT, *MIXUP],
     },
 }  # fmt: skip
 ENSEMBLE = 5
@@ -86,14 +94,35 @@ def train(flags: list[str], seed: int, split: int, folder: Path) -> dict[str, fl
     return {"accuracy": test["test/accuracy"], "ece": test["test/ece"]}
 
 
-def taught_by(paths: list[Path], way: str) -> list[str]:
-    """Flags that name the teacher, or all of them."""
-    if way == "KD of five":
-        kind = "lightning_transfer.teachers.CheckpointTeacher"
-        return [
-            f"--model.teacher.teachers={json.dumps([{'class_path': kind, 'init_args': {'path': str(path)}} for path in paths])}"
-        ]
-    return [] if way.startswith("plain") else [f"--model.teacher.path={paths[0]}"]
+def taught_by(paths: list[Path], way: str, root: Path) -> list[str]:
+    """Flags that name the teacher; five would be asked five times a step, so their answers are kept."""
+    kind = "lightning_transfer.teachers.{}"
+    each = [{"class_path": kind.format("CheckpointTeacher"), "init_args": {"path": str(path)}} for path in paths]
+    if way.startswith("plain"):
+        return []
+    if way != "KD of five":
+        return [f"--model.teacher={json.dumps(each[0])}"]
+    ensemble = {"class_path": kind.format("Ensemble"), "init_args": {"teachers": each}}
+    cached = {
+        "class_path": kind.format("CachedTeacher"),
+        "init_args": {"teacher": ensemble, "folder": str(root / "answers")},
+    }
+    return [f"--model.teacher={json.dumps(cached)}", "--data.augmentations=20"]
+
+
+def compare(teacher: Path, students: dict[str, Path], out: Path) -> dict[str, dict[str, float]]:
+    """Agreement with the teacher on test images, and the mean size of the differences between classes' logits."""
+    from lightning_transfer.commands.agreement import agreement
+
+    with redirect_stdout(io.StringIO()):
+        agreement(str(teacher / "best.ckpt"), [str(home / "best.ckpt") for home in students.values()], out=str(out))
+    with (out / "agreement.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    named = {"agreement": "agreement", "correlation": "correlation_mean", "class_means": "class_means_mean"}
+    return {
+        way: {name: float(row[column]) for name, column in named.items()}
+        for way, row in zip(students, rows, strict=True)
+    }
 
 
 def main() -> None:
@@ -120,16 +149,20 @@ def main() -> None:
             home = root / way.replace(" ", "_") / str(seed)
             ckpts = [path / "best.ckpt" for path in ([homes[seed]] if of_split else homes)]
             length = [f"--trainer.max_epochs={args.epochs}"] if args.epochs else []
-            whole = [*flags, *taught_by(ckpts, way), *length]
+            whole = [*flags, *taught_by(ckpts, way, root), *length]
             found[way].append(once(home, partial(train, whole, seed, seed if of_split else 0, home)))
+    compared = compare(
+        homes[0], {way: root / way.replace(" ", "_") / "0" for way in WAYS[args.data]}, root / "agreement"
+    )
     rows = []
     for way, figures in found.items():
         accuracy, deviation = mean_and_deviation([100 * figure["accuracy"] for figure in figures])
         ece, _ = mean_and_deviation([100 * figure["ece"] for figure in figures])
-        rows.append({"way": way, "accuracy": accuracy, "deviation": deviation, "ece": ece})
-        print(f"{way:<16} {accuracy:5.1f} ± {deviation:4.1f} %  ECE {ece:4.1f}")
+        rows.append({"way": way, "accuracy": accuracy, "deviation": deviation, "ece": ece, **compared.get(way, {})})
+        further = "".join(f"  {key} {value:.3f}" for key, value in compared.get(way, {}).items())
+        print(f"{way:<16} {accuracy:5.1f} ± {deviation:4.1f} %  ECE {ece:4.1f}{further}")
     with (args.out / f"{args.data}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(rows[-1]))
         writer.writeheader()
         writer.writerows(rows)
     report({"data": args.data, "seeds": args.seeds, "rows": rows})

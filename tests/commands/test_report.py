@@ -142,6 +142,59 @@ def test_several_labels_an_image(trainer):
     }
 
 
+def measured(shift=0):
+    """How bright a plain image is, as a year and as a share, in groups of two."""
+    lines = ["path,year,share,scene"]
+    for i in range(60):
+        grey = (37 * i + shift) % 60 / 60
+        Image.new("RGB", (16, 16), (int(255 * grey), 120, int(255 * grey))).save(f"{shift}_{i}.png")
+        lines.append(f"{shift}_{i}.png,{1900 + 100 * grey},{grey / 100},{i // 2}")
+    Path(f"list_{shift}.csv").write_text("\n".join(lines))
+    return CsvData(f"list_{shift}.csv", target_columns=["year", "share"], group_column="scene", image_size=32,
+                   num_workers=0)  # fmt: skip
+
+
+def test_numbers_and_how_far_off_they_are(trainer, capsys):
+    data = measured()
+    path = trained(trainer, data, epochs=8)
+    sets = {"further": measured(3)}
+    folder = report(path, test_sets=sets, resamples=50, out="out", sheet=7)
+    assert {file.name for file in folder.iterdir()} == {
+        "report.json", "headline.csv", "per_target.csv", "worst.csv", "worst.png", "scatter.png",
+    }  # fmt: skip
+    data.add_test_sets(sets)
+    module = FinetuneModule.load_from_checkpoint(path)
+    run = trainer()
+    (validated,) = run.validate(module, data, verbose=False)
+    logged = {k: v for row in [validated, *run.test(module, data, verbose=False)] for k, v in row.items()}
+    rows = {(row["set"], row["metric"]): row for row in table("out/headline.csv")}
+    assert {name for name, _ in rows} == {"val", "test", "further"}
+    for (name, metric), row in rows.items():
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+        if "/" not in metric:
+            assert float(row["value"]) == pytest.approx(logged[f"{name}/{metric}"], rel=1e-4)
+    each = table("out/per_target.csv")
+    assert [row["target"] for row in each] == ["year", "share"]
+    for metric in ("mae", "r2"):
+        assert sum(float(row[metric]) for row in each) / 2 == pytest.approx(logged[f"test/{metric}"], rel=1e-4)
+        assert float(each[0][metric]) == float(rows["test", f"year/{metric}"]["value"])
+    worst = table("out/worst.csv")
+    assert len(worst) == 2 * int(rows["test", "mae"]["images"])
+    text = capsys.readouterr().out
+    assert f"the largest error on test: {worst[0]['image']}, {worst[0]['target']} " in text
+    assert "targets by R2" in text
+    summary = json.loads(Path("out/report.json").read_text())
+    assert summary["targets"] == ["year", "share"]
+    assert "temperature" not in summary
+    assert summary["sets"]["test"]["groups"] < summary["sets"]["test"]["images"]
+
+
+def test_nothing_of_an_earlier_report_is_left(trainer):
+    report(trained(trainer, fake()), resamples=2, out="out")
+    report(trained(trainer, measured(), epochs=1), resamples=2, out="out")
+    assert not {"per_class.csv", "confusion.png", "reliability.png"} & {file.name for file in Path("out").iterdir()}
+
+
 def test_complaints(trainer, complaint):
     path = trained(trainer, fake())
     flags = ["report", f"--ckpt_path={path}", "--out=out"]

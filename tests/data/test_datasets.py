@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from lightning_transfer.data.datasets import ImageDataset, SkipLog, collate
+from lightning_transfer.data.datasets import ImageDataset, collate
 from lightning_transfer.data.sources import ArraySource, ImageSource
 
 
@@ -52,14 +52,6 @@ def test_several_labels_collate_to_a_matrix():
     source = ArraySource(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([[1.0, 0.0], [1.0, 1.0]]), "made")
     data = ImageDataset(source, nn.Identity())
     assert collate([data[0], None, data[1]]).target.tolist() == [[1, 0], [1, 1]]
-
-
-def test_the_log_is_shared_by_path_and_keeps_each_reason_once():
-    log = SkipLog()
-    other = SkipLog(log.path)
-    for reason in ("a.png: bro\nken", "b.png", "a.png: bro\nken"):
-        other.add(reason)
-    assert log.read() == ["a.png: bro ken", "b.png"]
 
 
 class Noise(nn.Module):

@@ -25,6 +25,27 @@ def test_of_one_image_no_variance_is_explained():
     assert metrics.compute()["mae"] == 1
 
 
+@pytest.mark.parametrize(("offset", "scale"), [(0, 1e-3), (1950, 5), (1e4, 1), (0, 1e6)])
+def test_what_is_explained_does_not_depend_on_units(offset, scale):
+    value, target = torch.randn(300, 2), torch.randn(300, 2)
+    value, target = offset + scale * (target + 0.3 * value), offset + scale * target
+    metrics = regression_metrics()
+    for part in range(3):
+        metrics.update(value[100 * part :][:100], target[100 * part :][:100])
+    assert metrics.compute()["r2"].item() == pytest.approx(r2_score(target.double(), value.double()), rel=1e-5)
+
+
+def test_a_target_that_does_not_vary_has_no_say():
+    value, target = torch.randn(30, 2), torch.randn(30, 2)
+    target[:, 1] = 0.1
+    metrics = regression_metrics()
+    metrics.update(value, target)
+    assert metrics.compute()["r2"].item() == pytest.approx(r2_score(target[:, 0], value[:, 0]), rel=1e-5)
+    metrics.reset()
+    metrics.update(value[:, 1:], target[:, 1:])
+    assert metrics.compute()["r2"].isnan()
+
+
 def test_each_task_has_its_own():
     assert [set(usual_metrics(3, task)) & {"ece", "map", "r2"} for task in ("classification", "multi_label", "regression")] == [
         {"ece"}, {"map"}, {"r2"},

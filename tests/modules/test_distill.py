@@ -43,7 +43,7 @@ class Prototypes(nn.Module):
         super().__init__()
         data = FakeData(image_size=SIZE)
         data.setup("fit")
-        batch = next(iter(data._loader(data._sets["train"], batch_size=64)))
+        batch = next(iter(data._load(data._sets["train"], batch_size=64)))
         source = data.train_set.source
         images = torch.stack([source.image(i) for i in range(len(source))]) / 255
         means = torch.stack([images[source.targets == k].mean(0) for k in order])

@@ -2,7 +2,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_transfer.reports.pictures import draw_confusion, draw_reliability, draw_worst, shortened
+from lightning_transfer.reports.pictures import (
+    Wrong,
+    draw_confusion,
+    draw_reliability,
+    draw_scatter,
+    draw_worst,
+    shortened,
+)
 
 
 def size(path):
@@ -31,12 +38,20 @@ def test_reliability_of_one_or_two_columns_and_of_a_single_bin(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 7])
 def test_sheets_of_any_number_and_shape_of_images(count, tmp_path):
-    rows = [
-        {"image": str(i), "true": "a very long name of a class indeed", "predicted": "b", "probability": 0.5}
-        for i in range(count)
-    ]
-    draw_worst(rows, lambda name: torch.full((3, 8 + 300 * int(name), 40), 99, dtype=torch.uint8), tmp_path / "w.png")
+    rows = [Wrong(str(i), "a very long name of a class indeed", "b 0.50") for i in range(count)]
+
+    def image(name):
+        return torch.full((3, 8 + 300 * int(name), 40), 99, dtype=torch.uint8)
+
+    draw_worst(rows, ("blue: true;", "red: said"), image, tmp_path / "w.png")
     assert size(tmp_path / "w.png")[1] == (375 if count == 1 else 750)
+
+
+@pytest.mark.parametrize(("targets", "expected"), [(1, (630, 630)), (5, (2520, 1260))])
+def test_a_panel_for_each_target_even_a_constant_one(targets, expected, tmp_path):
+    panels = [(f"target {k}", torch.full((30,), k / 2), k / 2 + k * torch.randn(30)) for k in range(targets)]
+    draw_scatter(panels, tmp_path / "s.png")
+    assert size(tmp_path / "s.png") == expected
 
 
 def test_names_are_shortened_in_the_middle():

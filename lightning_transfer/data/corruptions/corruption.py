@@ -1,7 +1,6 @@
 """One corruption at one severity."""
 
 import difflib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +8,11 @@ from torchvision.transforms.v2.functional import to_dtype
 
 from lightning_transfer.data.corruptions.blur import BLURS
 from lightning_transfer.data.corruptions.digital import DIGITAL
-from lightning_transfer.data.corruptions.noise import NOISES
+from lightning_transfer.data.corruptions.noise import NOISES, Table
 from lightning_transfer.data.corruptions.weather import WEATHER
 from lightning_transfer.parts import Part
 
-# a function of image and strength, and its strengths at severities 1 to 5
-CORRUPTIONS: dict[str, tuple[Any, Any]] = {
-    **NOISES,
-    **BLURS,
-    **WEATHER,
-    **DIGITAL,
-}
+CORRUPTIONS: Table = {**NOISES, **BLURS, **WEATHER, **DIGITAL}
 
 
 class Corruption(Part, nn.Module):
@@ -43,8 +36,9 @@ class Corruption(Part, nn.Module):
 
     Deviation:
         Lengths (radii, displacements, flakes) are the same share of the image's side at any size. Results are neither rounded to 8
-        bits nor saved as JPEG of quality 85, as the files of ImageNet-C are. Discs are anti-aliased instead of blurred afterwards.
-        Frost (which needs photographs), glass_blur and spatter are left out.
+        bits nor saved as JPEG of quality 85, as the files of ImageNet-C are. Discs are anti-aliased, so that small images have them
+        too, instead of blurred afterwards, which cuts off the larger ones and brightens the image by 1 %. Frost (which needs
+        photographs), glass_blur and spatter are left out.
     """
 
     def __init__(self, name: str, severity: int = 3, seed: int = 0) -> None:

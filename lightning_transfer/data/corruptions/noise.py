@@ -1,7 +1,14 @@
 """Noise of the sensor."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
+
+Table = dict[
+    str, tuple[Callable[[Tensor, Any], Tensor], Sequence[Any]]
+]  # name: function, and constants of severity 1 to 5
 
 
 def gaussian_noise(image: Tensor, scale: float) -> Tensor:
@@ -25,7 +32,7 @@ def speckle_noise(image: Tensor, scale: float) -> Tensor:
     return image + image * scale * torch.randn_like(image)
 
 
-NOISES = {
+NOISES: Table = {
     "gaussian_noise": (gaussian_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
     "shot_noise": (shot_noise, (60, 25, 12, 5, 3)),
     "impulse_noise": (impulse_noise, (0.03, 0.06, 0.09, 0.17, 0.27)),

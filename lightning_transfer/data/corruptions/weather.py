@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_transfer.data.corruptions.blur import enlarge, motion_blur, scaled
+from lightning_transfer.data.corruptions.noise import Table
 
 
 def snow(image: Tensor, constant: tuple[float, float, float, float, float, float, float]) -> Tensor:
@@ -66,7 +67,7 @@ def brightness(image: Tensor, amount: float) -> Tensor:
     return torch.where(value > 0, image * raised / value.clamp(min=1e-12), raised)
 
 
-WEATHER = {
+WEATHER: Table = {
     "snow": (
         snow,
         (

@@ -5,6 +5,8 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from lightning_transfer.data.corruptions.blur import convolve, enlarge, gaussian_filter, motion_blur, zoom_blur
 from lightning_transfer.data.corruptions.blur import defocus_blur as defocus
@@ -36,7 +38,7 @@ def test_noises_have_their_deviation():
 
 def test_blurs_keep_a_flat_image_and_spread_a_point():
     for blur in (
-        lambda x: gaussian_filter(x, 300.0),
+        lambda x: gaussian_filter(x, 300.0, "reflect", 3),
         lambda x: defocus(x, 10),
         lambda x: motion_blur(x, (20, 15)),
         lambda x: zoom_blur(x, (1.3, 0.03)),
@@ -46,7 +48,7 @@ def test_blurs_keep_a_flat_image_and_spread_a_point():
     point = torch.zeros(1, 225, 225)
     point[0, 112, 112] = 1
     axis = torch.arange(225) - 112.0
-    blurred = gaussian_filter(point, 4)
+    blurred = gaussian_filter(point, 4, "reflect", 4)
     assert (blurred.sum(1) * axis.square()).sum().item() == pytest.approx(16, rel=0.05)
     disc = defocus(point[:, :224, :224], 6)  # of 224 pixels: the radius is 6 pixels
     assert (disc[0, 112] > 0).sum().item() == 13
@@ -54,16 +56,17 @@ def test_blurs_keep_a_flat_image_and_spread_a_point():
     assert disc.max().item() == pytest.approx(1 / (torch.pi * 36), rel=0.02)
 
 
-def test_a_gaussian_wider_than_the_image_is_that_of_scipy():
+@pytest.mark.parametrize(("border", "name"), [("reflect", "reflect"), ("replicate", "nearest")])
+@pytest.mark.parametrize("truncate", [3, 4])
+def test_a_gaussian_wider_than_the_image_is_that_of_scipy(border, name, truncate):
     ndimage = pytest.importorskip("scipy.ndimage")
     noise = torch.rand(2, 20, 30)
     for sigma in (0.7, 5.0, 60.0):
         expected = np.stack(
-            [ndimage.gaussian_filter(x, sigma, mode="reflect", truncate=3) for x in noise.double().numpy()]
+            [ndimage.gaussian_filter(x, sigma, mode=name, truncate=truncate) for x in noise.double().numpy()]
         )
-        torch.testing.assert_close(
-            gaussian_filter(noise, sigma).double(), torch.from_numpy(expected), atol=1e-5, rtol=0
-        )
+        found = gaussian_filter(noise, sigma, border, truncate)
+        torch.testing.assert_close(found.double(), torch.from_numpy(expected), atol=1e-5, rtol=0)
 
 
 def test_motion_goes_one_way_along_its_angle():
@@ -76,11 +79,13 @@ def test_motion_goes_one_way_along_its_angle():
     assert 112 in (columns.min(), columns.max())
 
 
-def test_convolution_is_a_mean_that_repeats_the_border():
+def test_convolution_is_a_mean_that_repeats_or_mirrors_the_border():
     image = torch.arange(9.0).view(1, 3, 3)
-    found = convolve(image, torch.full((3, 3), 1 / 9))
-    assert found[0, 1, 1].item() == pytest.approx(4)
-    assert found[0, 0, 0].item() == pytest.approx((4 * 0 + 2 * 1 + 2 * 3 + 4) / 9)
+    kernel = torch.full((3, 3), 1 / 9)
+    repeated, mirrored = convolve(image, kernel, "replicate"), convolve(image, kernel, "reflect")
+    assert repeated[0, 1, 1].item() == mirrored[0, 1, 1].item() == pytest.approx(4)
+    assert repeated[0, 0, 0].item() == pytest.approx((4 * 0 + 2 * 1 + 2 * 3 + 4) / 9)
+    assert mirrored[0, 0, 0].item() == pytest.approx((0 + 2 * 1 + 2 * 3 + 4 * 4) / 9)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.5])
@@ -108,6 +113,15 @@ def test_pixels_become_blocks_with_their_mean():
     found = pixelate(image, 0.25)
     blocks = image.unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4))
     torch.testing.assert_close(found, blocks.repeat_interleave(4, 1).repeat_interleave(4, 2))
+
+
+@pytest.mark.parametrize("share", [0.6, 0.3])
+def test_pixels_that_do_not_divide_the_side_are_those_of_pillow(share):
+    image = torch.randint(256, (3, 50, 70), dtype=torch.uint8)
+    picture = to_pil_image(image)
+    small = picture.resize((int(70 * share), int(50 * share)), Image.Resampling.BOX)
+    expected = pil_to_tensor(small.resize(picture.size, Image.Resampling.NEAREST))
+    torch.testing.assert_close(255 * pixelate(image / 255, share), expected.float(), atol=1.01, rtol=0)
 
 
 def test_jpeg_of_low_quality_has_blocks():

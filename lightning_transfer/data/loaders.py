@@ -1,0 +1,103 @@
+"""From prepared images to batches: in an order that survives a resumed training, and without what cannot be read."""
+
+import os
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
+
+from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.data.datasets import ImageDataset, collate
+from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
+from lightning_transfer.data.skip_log import SkipLog
+
+
+class Loaders(LightningDataModule):
+    """Loads the sets that `setup` has prepared: `train`, `val`, `predict`, and all others in the test.
+
+    Attributes:
+        batch_size: images a step and process.
+        num_workers: processes that load images; 0 loads in this one.
+        on_error: whether an unreadable file stops the run, or is left out.
+    """
+
+    batch_size: int
+    num_workers: int
+    on_error: Literal["raise", "skip"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sets: dict[str, ImageDataset] = {}
+        self._first_epoch = 0
+        self._log: SkipLog | None = None
+
+    @property
+    def skipped(self) -> list[str]:
+        """Files left out so far, with the reason."""
+        return self._log.read() if self._log else []
+
+    def _open_log(self) -> SkipLog | None:
+        if self.on_error == "skip" and self._log is None:
+            self._log = SkipLog.shared(self.trainer)
+        return self._log
+
+    def teardown(self, stage: str) -> None:  # Lightning's signature
+        if self._log:
+            self._log.tell()
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        data = self._sets["train"]
+        processes = self.trainer.world_size if self.trainer else 1
+        # a last batch of one image would break batch norm; a process's only batch is kept
+        drop_last = len(data) > processes * self.batch_size
+        # of one process; Lightning puts in that of several
+        sampler: DistributedSampler[Any] = DistributedSampler(data, num_replicas=1, rank=0)
+        first, self._first_epoch = self._first_epoch, 0
+        return self._load(data, batch_sampler=ShuffledBatches(sampler, self.batch_size, drop_last, first))
+
+    def val_dataloader(self) -> Any:
+        return self._evaluate("val") if "val" in self._sets else []
+
+    def test_dataloader(self) -> Any:
+        """The test split's loader; where more is measured, a dictionary of loaders by name."""
+        names = [name for name in self._sets if name not in ("train", "val", "predict")]
+        loaders = {name: self._evaluate(name) for name in names}
+        return loaders["test"] if names == ["test"] else loaders
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        name = "predict" if "predict" in self._sets else "test"
+        return self._load(self._sets[name], batch_size=self.batch_size)
+
+    def _evaluate(self, name: str) -> DataLoader[Any]:
+        data = self._sets[name]
+        batches = ExactBatches(SequentialSampler(data), self.batch_size, drop_last=False)
+        # a test reads each set once: the workers of one must not wait beside those of the next
+        return self._load(data, batch_sampler=batches, persistent_workers=self.num_workers > 0 and name == "val")
+
+    def _load(self, data: ImageDataset, **options: Any) -> DataLoader[ImageBatch]:
+        return DataLoader(
+            data,  # type: ignore[arg-type]  # items are collated into batches
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            **{"persistent_workers": self.num_workers > 0} | options,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch that a training resumed from this checkpoint begins with."""
+        loop: Any = self.trainer.fit_loop  # type: ignore[union-attr]
+        progress, finished = loop.epoch_progress.current, loop.epoch_loop.batch_progress.is_last_batch
+        underway = progress.processed < progress.ready and not finished
+        return {"next_epoch": progress.ready - underway}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._first_epoch = state_dict["next_epoch"]
+
+
+def usual_workers(cache: bool) -> int:
+    """Processes that load images: none where they are in memory, else one a core, at most 8."""
+    if cache:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
