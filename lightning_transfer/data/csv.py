@@ -26,9 +26,9 @@ class CsvData(ImageData):
         group_column: heading of a column whose equal values mark near-copies, a patient or a scene for example; images of one group
             stay on one side of every split that is made here.
         separator: between several labels of an image; if given, every image can have any number of labels.
+        target_columns: headings of columns of numbers, which are learned instead of labels (regression); a point marks decimals.
         modality_columns: headings of further columns of paths: the same samples in other modalities, such as colour beside depth. Each goes
             along under its heading, in the same geometry, for which its images must have the image's size.
-        target_columns: headings of columns of numbers, which are learned instead of labels (regression); a point marks decimals.
         kwargs: as for `ImageData`.
 
     Raises:

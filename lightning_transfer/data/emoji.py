@@ -64,10 +64,11 @@ class EmojiData(ImageData):
         rows, names = self.rows(), self.class_names
         targets = torch.tensor([names.index(row[self.label]) for row in rows])
         keep, out = stratified_split(targets, self.division.test_fraction, self.division.seed)
-        drawn = {v: self._drawings(v, rows, targets) for v in _VENDORS["both"]}
+        drawn = {v: self._drawings(v, rows, targets) for v in {*_VENDORS[self.vendor], *_VENDORS[self.test_vendor]}}
         if self.beside is not None:
+            beside = self._drawings(self.beside, rows, targets)
             for source in drawn.values():
-                source.others = {self.beside: self._drawings(self.beside, rows, targets)}
+                source.others = {self.beside: beside}
         train = Joined([Subset(drawn[v], keep) for v in _VENDORS[self.vendor]])
         return {"train": train, "test": Joined([Subset(drawn[v], out) for v in _VENDORS[self.test_vendor]])}
 
