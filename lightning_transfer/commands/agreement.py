@@ -21,6 +21,7 @@ from lightning_transfer.reports.answers import Asked, ask
 from lightning_transfer.reports.differences import draw_differences
 from lightning_transfer.runs import run_folder
 from lightning_transfer.teachers import CheckpointTeacher, Teacher
+from lightning_transfer.teachers.examine import require_same_classes
 
 Row = dict[str, Any]
 
@@ -69,7 +70,8 @@ def agreement(
     data = data or own[paths[0]]
     known = dict(zip(paths, students, strict=True))
     _require_classes({**known, "the data": data})
-    _require_same_classes({"the teacher": teacher, **known, "the data": data})
+    everybody: dict[str, Any] = {"the teacher": teacher, **known, "the data": data}
+    require_same_classes({whose: one.class_names for whose, one in everybody.items()})
     if own:
         require_same_images(own, split)
     data.prepare_data()
@@ -89,22 +91,6 @@ def _require_classes(known: Mapping[str, TransferModule | ImageData]) -> None:
     for whose, one in known.items():
         if one.task != "classification":
             raise ValueError(f"agreement is of one class an image, but {whose} has task={one.task}")
-
-
-def _require_same_classes(known: Mapping[str, Teacher | TransferModule | ImageData]) -> None:
-    """Refuse whoever names other classes than the first, or in another order; who names none is asked how many it knows later."""
-    named = {whose: list(one.class_names) for whose, one in known.items() if one.class_names is not None}
-    first = next(iter(named))
-    for whose, names in named.items():
-        if len(names) != len(named[first]):
-            raise ValueError(
-                f"{first} knows {len(named[first])} classes, {whose} has {len(names)}: what they say cannot be compared"
-            )
-        for k, (one, other) in enumerate(zip(named[first], names, strict=True)):
-            if one != other:
-                raise ValueError(
-                    f"class {k} is {one!r} for {first} and {other!r} for {whose}; all must name the same classes in the same order"
-                )
 
 
 def _write(folder: Path, paths: Sequence[str], asked: Asked, class_names: list[str], top_k: int) -> list[Row]:

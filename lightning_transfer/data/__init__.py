@@ -7,13 +7,13 @@ from lightning_transfer.data.digits import DigitsData
 from lightning_transfer.data.emoji import EmojiData
 from lightning_transfer.data.fake import FakeData
 from lightning_transfer.data.folder import FolderData
-from lightning_transfer.data.spec_augment import SpecAugment, WholeTransform
+from lightning_transfer.data.spec_augment import SpecAugment
 from lightning_transfer.data.spectrogram import LogMel
 from lightning_transfer.data.spoken_digits import SpokenDigitsData
 from lightning_transfer.data.spoken_stamps import SpokenStampsData
 from lightning_transfer.data.stamps import StampsData
 from lightning_transfer.data.torchvision import TorchvisionData
-from lightning_transfer.data.transforms import EvalTransform, ShiftTransform, TrainTransform
+from lightning_transfer.data.transforms import EvalTransform, ShiftTransform, TrainTransform, WholeTransform
 
 __all__ = [
     "Corruption",

@@ -8,8 +8,9 @@ from lightning_transfer.contracts import TransformFactory
 from lightning_transfer.data.base import ImageData
 from lightning_transfer.data.recordings import SOUNDS, SoundSource, sound_files
 from lightning_transfer.data.sources import ImageSource
-from lightning_transfer.data.spec_augment import SpecAugment, WholeTransform
+from lightning_transfer.data.spec_augment import SpecAugment
 from lightning_transfer.data.spectrogram import LogMel
+from lightning_transfer.data.transforms import WholeTransform
 
 
 class SoundData(ImageData, ABC):

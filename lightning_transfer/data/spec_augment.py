@@ -2,25 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
+from lightning_transfer.data.transforms import WholeTransform
 from lightning_transfer.parts import Part
-
-
-class WholeTransform(Part, nn.Module):
-    """The whole image, each side resized to `size` whatever its length.
-
-    Args:
-        size: side of the result in pixels.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.resize = v2.Resize((size, size), antialias=True)
-
-    def forward(self, image: Tensor) -> Tensor:
-        resized: Tensor = self.resize(image)
-        return resized
 
 
 class SpecAugment(Part, nn.Module):

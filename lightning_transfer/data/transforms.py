@@ -78,6 +78,22 @@ def _automatic(auto: Auto, magnitude: int | None) -> list[nn.Module]:
     return [{"trivial": v2.TrivialAugmentWide, "augmix": v2.AugMix}[auto](**options)] if auto != "none" else []
 
 
+class WholeTransform(Part, nn.Module):
+    """The whole image, each side resized to `size` whatever its length.
+
+    Args:
+        size: side of the result in pixels.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.resize = v2.Resize((size, size), antialias=True)
+
+    def forward(self, image: Tensor) -> Tensor:
+        resized: Tensor = self.resize(image)
+        return resized
+
+
 class ShiftTransform(Part, nn.Module):
     """Small pictures as they are, shifted in any direction over a black ground: characters and digits.
 
@@ -95,7 +111,7 @@ class ShiftTransform(Part, nn.Module):
             raise ValueError(
                 f"pixels={pixels} of ShiftTransform must lie in 0 to {size - 1}; 2 is common for digits of 28"
             )
-        self.steps = nn.Sequential(v2.Resize((size, size), antialias=True), v2.RandomCrop(size, padding=pixels))
+        self.steps = nn.Sequential(WholeTransform(size), v2.RandomCrop(size, padding=pixels))
 
     def forward(self, image: Tensor) -> Tensor:
         result: Tensor = self.steps(image)

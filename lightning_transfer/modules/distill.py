@@ -26,7 +26,8 @@ from lightning_transfer.optim import Optim
 from lightning_transfer.parts import UndescribableError, describe
 from lightning_transfer.seeds import derived_seed, run_seed
 from lightning_transfer.teachers import Teacher, as_teacher
-from lightning_transfer.teachers.examine import probabilities, require_better_than_chance
+from lightning_transfer.teachers.examine import probabilities, require_better_than_chance, require_same_classes
+from lightning_transfer.teachers.modality import grey_batch, in_modality
 
 
 class DistillModule(TransferModule):
@@ -174,12 +175,11 @@ class DistillModule(TransferModule):
             raise ValueError(
                 "image_size must be given where no datamodule tells it: losses are made for the shapes of layers"
             )
-        image = torch.full((2, 3, side, side), 0.5, device=self.device)
-        modalities = {name: torch.full((2, *shape), 0.5, device=self.device) for name, shape in self._shapes(image)}
+        images = getattr(getattr(self.trainer, "datamodule", None), "train_set", None)
+        batch = grey_batch(side, self.teacher_modality, images, self.device)
         training = self.training
         try:
             with torch.no_grad():
-                batch = ImageBatch(image, torch.full((2,), -1), modalities=modalities)
                 return self.eval()._predict(batch, self.teacher.example)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
@@ -188,30 +188,14 @@ class DistillModule(TransferModule):
         finally:
             self.train(training)
 
-    def _shapes(self, image: Tensor) -> Iterator[tuple[str, torch.Size]]:
-        """Shapes of a sample's other modalities, from the training data; without a data set of ours, like the image's."""
-        if self.teacher_modality is None:
-            return
-        images = getattr(getattr(self.trainer, "datamodule", None), "train_set", None)
-        if images is None:
-            yield self.teacher_modality, image.shape[1:]
-            return
-        for name, other in images.example().modalities.items():
-            yield name, other.shape[1:]
-
     def _compare_classes(self, taught: int) -> None:
-        names = self.teacher.class_names if self.teacher_modality is None else None
         if taught != self.num_classes:
             raise ValueError(
                 f"the teacher knows {taught} classes, the student learns {self.num_classes}: their logits cannot be compared; take a "
                 "teacher of the same classes, or losses of features"
             )
-        if names is not None and self.class_names is not None and list(names) != list(self.class_names):
-            first = next(i for i, pair in enumerate(zip(names, self.class_names, strict=True)) if pair[0] != pair[1])
-            raise ValueError(
-                f"class {first} is {names[first]!r} for the teacher and {self.class_names[first]!r} in the data; both must name the same "
-                "classes in the same order"
-            )
+        if self.teacher_modality is None:
+            require_same_classes({"the teacher": self.teacher.class_names, "the data": self.class_names})
 
     def learners(self) -> nn.Module:
         return nn.ModuleDict({"backbone": self.model.backbone, "head": self.model.head, "losses": self.losses})
@@ -268,14 +252,7 @@ class DistillModule(TransferModule):
 
     def _taught(self, batch: ImageBatch) -> ImageBatch:
         """A batch as the teacher sees it."""
-        if self.teacher_modality is None:
-            return batch
-        if self.teacher_modality not in batch.modalities:
-            raise ValueError(
-                f"teacher_modality={self.teacher_modality!r} is in no batch; there are {', '.join(batch.modalities) or 'none'}, beside the "
-                "image itself"
-            )
-        return batch._replace(image=batch.modalities[self.teacher_modality], modalities={})
+        return in_modality(batch, self.teacher_modality)
 
     def _ask(self, loss: DistillLoss, student: Prediction, teacher: Prediction, batch: ImageBatch) -> Tensor:
         further = {"indices": batch.indices} if loss.needs_indices else {}

@@ -12,7 +12,7 @@ from lightning_transfer.metrics.agreement import Answers
 from lightning_transfer.metrics.cka import LinearCKA
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.teachers import Teacher
-from lightning_transfer.teachers.examine import probabilities
+from lightning_transfer.teachers.examine import averaged, probabilities
 
 
 class Asked(NamedTuple):
@@ -32,8 +32,7 @@ def answers(prediction: Prediction) -> Answers:
     """Logits and probabilities (B, K); of several teachers the mean of each by their shares, so that copies of one are as that one."""
     logits = prediction.logits.float()
     if logits.ndim == 3:
-        shares = logits.new_full((len(logits),), 1 / len(logits)) if prediction.shares is None else prediction.shares
-        logits = (shares.view(-1, 1, 1) * logits).sum(dim=0)
+        logits = averaged(logits, prediction.shares)
     return Answers(logits, probabilities(prediction))
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from lightning_transfer.contracts import Features, ImageBatch, Prediction
 from lightning_transfer.teachers.base import Teacher
 from lightning_transfer.teachers.cached import CachedTeacher
+from lightning_transfer.teachers.examine import averaged
 
 
 class Ensemble(Teacher):
@@ -75,7 +76,7 @@ class Ensemble(Teacher):
         embedding = torch.cat([prediction.features.embedding for prediction in predictions], dim=1)
         shares = self.shares = self.shares.to(logits.device)
         if self.average == "logits":
-            return Prediction((shares.view(-1, 1, 1) * logits).sum(dim=0), Features(embedding))
+            return Prediction(averaged(logits, shares), Features(embedding))
         return Prediction(logits, Features(embedding), shares)
 
     def parameters(self) -> Iterator[nn.Parameter]:

@@ -1,6 +1,6 @@
 """A teacher is examined before it teaches: one with another order of classes, or untrained, would spoil a training in silence."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,9 +14,35 @@ _FEWEST = 30  # images of which anything can be said
 def probabilities(prediction: Prediction) -> Tensor:
     """Probabilities (B, K); of several teachers the average by their shares."""
     p = softmax(prediction.logits.float(), dim=-1)
-    if p.ndim == 2:
-        return p
-    return p.mean(dim=0) if prediction.shares is None else (prediction.shares.view(-1, 1, 1) * p).sum(dim=0)
+    return p if p.ndim == 2 else averaged(p, prediction.shares)
+
+
+def averaged(each: Tensor, shares: Tensor | None) -> Tensor:
+    """Average what M teachers say, (M, B, K), by their shares (M,), or all alike."""
+    return each.mean(dim=0) if shares is None else (shares.view(-1, 1, 1) * each).sum(dim=0)
+
+
+def require_same_classes(names: Mapping[str, Sequence[str] | None]) -> None:
+    """Refuse whoever names other classes than the first who names any, or in another order.
+
+    Args:
+        names: by who names them; none where they are not known.
+
+    Raises:
+        ValueError: with the first class that differs.
+    """
+    named = {whose: list(classes) for whose, classes in names.items() if classes is not None}
+    first = next(iter(named), "")
+    for whose, classes in named.items():
+        if len(classes) != len(named[first]):
+            raise ValueError(
+                f"{first} knows {len(named[first])} classes, {whose} has {len(classes)}: what they say cannot be compared"
+            )
+        for k, (one, other) in enumerate(zip(named[first], classes, strict=True)):
+            if one != other:
+                raise ValueError(
+                    f"class {k} is {one!r} for {first} and {other!r} for {whose}; all must name the same classes in the same order"
+                )
 
 
 def count_right(teacher: Callable[[ImageBatch], Prediction], batches: Iterable[ImageBatch], num_classes: int) -> Tensor:

@@ -58,3 +58,16 @@ def once(folder: Path, measure: Callable[[], dict[str, Any]]) -> Any:
         path.write_text(json.dumps(figures))
         print(f"  {folder}: {figures}", flush=True)
     return json.loads(path.read_text())
+
+
+def train(module: Any, data: Any, steps: int, folder: Path) -> Any:
+    """Train without a word and without validation, and write the last step as model.ckpt; returns the trainer."""
+    from lightning.pytorch import Trainer
+
+    trainer = Trainer(
+        max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, num_sanity_val_steps=0,
+        enable_model_summary=False, check_val_every_n_epoch=None, val_check_interval=10**9,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
+    return trainer

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import once, parser, report, silence
-from lightning.pytorch import Trainer, seed_everything
+from common import once, parser, report, silence, train
+from lightning.pytorch import seed_everything
 from seeds import mean_and_deviation
 from torch.optim import AdamW
 
@@ -56,12 +56,7 @@ def optim(rate: float, head: float = 1.0) -> Optim:
 
 def fit(module: Any, data: ImageData, steps: int, folder: Path) -> Figures:
     """Train, write the last step as model.ckpt, and measure it on validation and test."""
-    trainer = Trainer(
-        max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, num_sanity_val_steps=0,
-        enable_model_summary=False, check_val_every_n_epoch=None, val_check_interval=10**9,
-    )  # fmt: skip
-    trainer.fit(module, data)
-    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
+    trainer = train(module, data, steps, folder)
     (val,) = trainer.validate(module, data, verbose=False)
     (test,) = trainer.test(module, data, verbose=False)
     return {"val": val["val/accuracy"], "test": test["test/accuracy"], "macro": test["test/accuracy_macro"]}

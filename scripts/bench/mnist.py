@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import once, parser, report, silence
-from lightning.pytorch import Trainer, seed_everything
+from common import once, parser, report, silence, train
+from lightning.pytorch import seed_everything
 from seeds import mean_and_deviation
 from torch import Tensor
 from torch.optim import AdamW
@@ -51,16 +51,6 @@ class MNIST(TorchvisionData):
         return splits
 
 
-def fit(module: Any, data: MNIST, steps: int, folder: Path) -> None:
-    """Train, and write the last step as model.ckpt."""
-    trainer = Trainer(
-        max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, num_sanity_val_steps=0,
-        enable_model_summary=False, check_val_every_n_epoch=None, val_check_interval=10**9,
-    )  # fmt: skip
-    trainer.fit(module, data)
-    trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
-
-
 def optim() -> Optim:
     """As in the configurations."""
     return Optim(partial(AdamW, lr=0.001, weight_decay=0.0), partial(WarmupCosine, warmup=0.05))
@@ -77,10 +67,10 @@ def logits(module: Any, data: MNIST, split: str) -> tuple[Tensor, Tensor]:
 def errors(module: Any, data: MNIST) -> dict[str, Any]:
     """Images that are answered wrongly."""
     found, target = logits(module, data, "test")
-    train, label = logits(module, data, "train")
+    trained, label = logits(module, data, "train")
     return {
         "errors": int((found.argmax(1) != target).sum()),
-        "train_accuracy": (train.argmax(1) == label).float().mean().item(),
+        "train_accuracy": (trained.argmax(1) == label).float().mean().item(),
     }
 
 
@@ -114,7 +104,7 @@ def main() -> None:
         seed_everything(0, verbose=False)
         module = FinetuneModule(MLPBackbone([1200, 1200], dropout=0.5, pixel_dropout=0.2), 10, optim())
         data = MNIST(train_transform=ShiftTransform)
-        fit(module, data, args.teacher_epochs * epoch, args.out / "teacher")
+        train(module, data, args.teacher_epochs * epoch, args.out / "teacher")
         return errors(module, data)
 
     def student(distilled: bool, seed: int, folder: Path, **data: Any) -> dict[str, Any]:
@@ -125,7 +115,7 @@ def main() -> None:
             losses, weights = {"labels": Labels(), "soft": SoftTargetKL(20)}, {"labels": 0.1, "soft": 0.9}
             of = CheckpointTeacher(args.out / "teacher" / "model.ckpt")
             module = DistillModule(backbone, of, 10, losses, weights, optim=optim())
-        fit(module, images, args.epochs * epoch // (3 if "fraction" in data else 1), folder)
+        train(module, images, args.epochs * epoch // (3 if "fraction" in data else 1), folder)
         return without_threes(module, images) if "missing" in data else errors(module, images)
 
     table = {"teacher": [once(args.out / "teacher", teacher)]}

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lightning_transfer.data.spec_augment import SpecAugment, WholeTransform, moved
+from lightning_transfer.data import WholeTransform
+from lightning_transfer.data.spec_augment import SpecAugment, moved
 
 IMAGE = torch.full((3, 64, 101), 200, dtype=torch.uint8)
 

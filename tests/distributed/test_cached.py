@@ -1,7 +1,5 @@
 """Two processes fill one cache as a single one would, and train like it; a single one then reads what they wrote."""
 
-import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch.optim import SGD
 
 from lightning_transfer import DistillModule, Optim, TimmBackbone
@@ -19,6 +17,8 @@ from lightning_transfer.teachers import CachedTeacher, TimmTeacher
 
 
 def run(devices: int, folder: Path, out: Path) -> None:
+    from quiet import quiet_trainer
+
     seed_everything(0, verbose=False)
     torch.set_num_threads(1)
     teacher = TimmTeacher("test_resnet", pretrained=False, options={"num_classes": 4})
@@ -28,24 +28,16 @@ def run(devices: int, folder: Path, out: Path) -> None:
     cached = CachedTeacher(teacher, folder, precision=32)
     module = DistillModule(backbone, cached, 4, losses, optim=Optim(partial(SGD, lr=0.01)))
     data = FakeData(image_size=32, batch_size=12 // devices, num_workers=0, images_per_class=20, augmentations=2)
-    trainer = Trainer(
-        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=3, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+    trainer = quiet_trainer(devices, 3, num_sanity_val_steps=0)
     trainer.fit(module, data)
     metrics = {key: value.item() for key, value in trainer.callback_metrics.items() if key != "train/loss_step"}
     torch.save({"weights": module.state_dict(), "metrics": metrics}, f"{out}.{trainer.global_rank}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and ddp are run on Linux and macOS")
-def test_two_processes_fill_what_one_would(tmp_path):
+def test_two_processes_fill_what_one_would(tmp_path, run_file):
     for devices, folder in ((1, "alone"), (2, "together")):
-        environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
-        result = subprocess.run(
-            [sys.executable, __file__, str(devices), str(tmp_path / folder), str(tmp_path / str(devices))],
-            env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr[-2000:]
+        run_file(__file__, devices, tmp_path / folder, tmp_path / str(devices))
     one, *two = (torch.load(tmp_path / name, weights_only=True) for name in ("1.0", "2.0", "2.1"))
     for rank in two:
         for name, value in one["weights"].items():

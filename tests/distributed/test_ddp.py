@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
@@ -15,6 +14,8 @@ from lightning_transfer.data.corruptions import Corruption
 
 
 def run(devices: int, out: Path) -> None:
+    from quiet import quiet_trainer
+
     torch.manual_seed(0)
     torch.set_num_threads(1)
     # layer norms: batch norm over half a batch is another function
@@ -28,10 +29,7 @@ def run(devices: int, out: Path) -> None:
         test_sets={"small": FakeData(pixels=8, test_fraction=0.7)},
         corruptions=[Corruption("gaussian_noise", 5), Corruption("motion_blur")],
     )
-    trainer = Trainer(
-        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+    trainer = quiet_trainer(devices, 2, num_sanity_val_steps=0)
     trainer.fit(module, data)
     metrics = {key: value.item() for key, value in trainer.callback_metrics.items() if key != "train/loss_step"}
     tested = {key: value for found in trainer.test(module, data, verbose=False) for key, value in found.items()}
@@ -40,22 +38,12 @@ def run(devices: int, out: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and ddp are run on Linux and macOS")
-def test_two_processes_equal_one(tmp_path):
-    import os
-    import subprocess
+def test_two_processes_equal_one(tmp_path, run_file):
 
     results = []
     for devices in (1, 2):
         out = tmp_path / f"{devices}.pt"
-        environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
-        result = subprocess.run(
-            [sys.executable, __file__, str(devices), str(out)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert result.returncode == 0, result.stderr[-2000:]
+        run_file(__file__, devices, out)
         results.append(torch.load(out, weights_only=True))
     one, two = results
     for name, value in one["weights"].items():

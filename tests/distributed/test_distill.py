@@ -1,14 +1,12 @@
 """Distillation with memory banks and a queue: two processes at half the batch size equal one."""
 
-import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch.optim import SGD
 
 from lightning_transfer import DistillModule, Optim, TimmBackbone
@@ -18,6 +16,8 @@ from lightning_transfer.teachers import TimmTeacher
 
 
 def run(devices: int, out: Path) -> None:
+    from quiet import quiet_trainer
+
     seed_everything(0, verbose=False)
     torch.set_num_threads(1)
     teacher = TimmTeacher("test_resnet", pretrained=False, options={"num_classes": 4})
@@ -27,24 +27,16 @@ def run(devices: int, out: Path) -> None:
     optim = Optim(partial(SGD, lr=0.01))
     module = DistillModule(backbone, teacher, 4, losses, {"crd": 0.1}, optim=optim)
     data = FakeData(image_size=32, batch_size=12 // devices, num_workers=0, images_per_class=20, labels_per_class=12)
-    trainer = Trainer(
-        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+    trainer = quiet_trainer(devices, 2, num_sanity_val_steps=0)
     trainer.fit(module, data)
     metrics = {key: value.item() for key, value in trainer.callback_metrics.items() if key != "train/loss_step"}
     torch.save({"weights": module.state_dict(), "metrics": metrics}, f"{out}.{trainer.global_rank}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and ddp are run on Linux and macOS")
-def test_two_processes_equal_one_banks_included(tmp_path):
+def test_two_processes_equal_one_banks_included(tmp_path, run_file):
     for devices in (1, 2):
-        environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
-        result = subprocess.run(
-            [sys.executable, __file__, str(devices), str(tmp_path / str(devices))],
-            env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr[-2000:]
+        run_file(__file__, devices, tmp_path / str(devices))
     one, *two = (torch.load(tmp_path / name, weights_only=True) for name in ("1.0", "2.0", "2.1"))
     assert {"losses.crd.student_bank", "losses.crd.teacher_bank", "losses.queue.queue"} <= set(one["weights"])
     for rank in two:

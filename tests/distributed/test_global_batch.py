@@ -2,7 +2,6 @@
 
 import copy
 import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,15 +17,13 @@ from lightning_transfer.data import EvalTransform, FakeData
 
 
 def fit(module: FinetuneModule, devices: int, batch_size: int, epochs: int, *callbacks) -> Trainer:
+    from quiet import quiet_trainer
+
     data = FakeData(
         image_size=32, batch_size=batch_size, num_workers=0, images_per_class=40, labels_per_class=26,
         train_transform=EvalTransform,
     )  # fmt: skip
-    trainer = Trainer(
-        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=epochs, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks),
-        default_root_dir=os.environ["TESTED_IN"],
-    )  # fmt: skip
+    trainer = quiet_trainer(devices, epochs, callbacks=list(callbacks), default_root_dir=os.environ["TESTED_IN"])
     trainer.fit(module, data)
     return trainer
 
@@ -56,15 +53,10 @@ def run(devices: int, batch_size: int, out: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, run_file):
     folder = tmp_path_factory.mktemp("ranks")
     for devices, batch_size in ((1, 32), (2, 8)):
-        environment = {"TESTED_IN": str(folder)} | {
-            k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-        }
-        command = [sys.executable, __file__, str(devices), str(batch_size), str(folder)]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr[-2000:]
+        run_file(__file__, devices, batch_size, folder, TESTED_IN=str(folder))
     return [torch.load(folder / f"{name}.pt", weights_only=True) for name in ("1_0", "2_0", "2_1")]
 
 

@@ -1,14 +1,11 @@
 """Edits, penalties and the moving average train over two processes as over one, which stay equal to each other bit for bit."""
 
-import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
@@ -24,6 +21,8 @@ WAYS = {
 
 
 def run(way: str, devices: int, out: Path) -> None:
+    from quiet import quiet_trainer
+
     torch.manual_seed(0)
     torch.set_num_threads(1)
     edits, penalties, callbacks = WAYS[way]()
@@ -31,10 +30,7 @@ def run(way: str, devices: int, out: Path) -> None:
     backbone = TimmBackbone("test_convnext", pretrained=False)
     module = FinetuneModule(backbone, 4, Optim(partial(SGD, lr=0.05)), edits=edits, penalties=penalties)
     data = FakeData(image_size=32, batch_size=12 // devices, num_workers=0, images_per_class=20, labels_per_class=12)
-    trainer = Trainer(
-        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=callbacks,
-    )  # fmt: skip
+    trainer = quiet_trainer(devices, 2, callbacks=callbacks)
     before = {k: v.clone() for k, v in module.state_dict().items()}
     trainer.fit(module, data)
     moved = [k for k, v in module.state_dict().items() if not torch.equal(v, before[k])]
@@ -45,12 +41,9 @@ def run(way: str, devices: int, out: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_two_processes_train_as_one(way, tmp_path):
+def test_two_processes_train_as_one(way, tmp_path, run_file):
     for devices in (1, 2):
-        environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
-        command = [sys.executable, __file__, way, str(devices), str(tmp_path)]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr[-2000:]
+        run_file(__file__, way, devices, tmp_path)
     one, first, second = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("1_0", "2_0", "2_1"))
     assert any("backbone" in name for name in first["moved"])
     assert first["moved"] == one["moved"]

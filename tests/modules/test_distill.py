@@ -326,7 +326,7 @@ def test_a_teachers_classes_must_be_the_students(trainer):
     names = data().class_names
     swapped = ModuleTeacher(Prototypes(), [names[1], names[0], *names[2:]])
     module = student({"soft": SoftTargetKL()}, teacher=swapped, class_names=names)
-    with pytest.raises(ValueError, match="class 0 is 'class 1' for the teacher and 'class 0' in the data"):
+    with pytest.raises(ValueError, match="class 0 is 'class 1' for the teacher and 'class 0' for the data"):
         trainer(max_steps=1).fit(module, data())
     module = student({"soft": SoftTargetKL()}, teacher=ModuleTeacher(Prototypes((0, 1, 2))))
     with pytest.raises(ValueError, match="the teacher knows 3 classes, the student learns 4"):
