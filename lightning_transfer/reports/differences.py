@@ -34,7 +34,8 @@ def draw_differences(
     limit = max(float(matrix.abs().max()) for matrix in matrices) or 1.0
     signed = any(bool((matrix < 0).any()) for matrix in matrices)
     scale = {"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else {"cmap": "Purples", "vmin": 0, "vmax": limit}
-    figure = Figure(figsize=(3.2 * columns + 0.9, 3.7 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(3.2 * columns + 0.9, 3.7 * rows + 0.6), layout="compressed")
+    figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]  # inches between one row's numbers and the next one's titles
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(matrices) :]:
         axes.axis("off")
