@@ -1,4 +1,4 @@
-"""Distillation with memory banks and a queue: two processes at half the batch size equal one."""
+"""Distillation with memory banks and a queue, of the same images or of others of their class: two processes at half the batch size equal one."""
 
 import sys
 from functools import partial
@@ -15,7 +15,7 @@ from lightning_transfer.losses.distill import CRD, InfoNCE, Labels, SoftTargetKL
 from lightning_transfer.teachers import TimmTeacher
 
 
-def run(devices: int, out: Path) -> None:
+def run(devices: int, out: Path, modality: str | None) -> None:
     from quiet import quiet_trainer
 
     seed_everything(0, verbose=False)
@@ -25,8 +25,10 @@ def run(devices: int, out: Path) -> None:
     # layer norms: batch norm over half a batch is another function
     backbone = TimmBackbone("test_convnext", pretrained=False)
     optim = Optim(partial(SGD, lr=0.01))
-    module = DistillModule(backbone, teacher, 4, losses, {"crd": 0.1}, optim=optim)
-    data = FakeData(image_size=32, batch_size=12 // devices, num_workers=0, images_per_class=20, labels_per_class=12)
+    module = DistillModule(backbone, teacher, 4, losses, {"crd": 0.1}, optim=optim, teacher_modality=modality)
+    fake = partial(FakeData, image_size=32, num_workers=0, images_per_class=20)
+    others = {modality: fake(val_fraction=0.2)} if modality else None
+    data = fake(batch_size=12 // devices, labels_per_class=12, same_class=others)
     trainer = quiet_trainer(devices, 2, num_sanity_val_steps=0)
     trainer.fit(module, data)
     metrics = {key: value.item() for key, value in trainer.callback_metrics.items() if key != "train/loss_step"}
@@ -34,9 +36,10 @@ def run(devices: int, out: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and ddp are run on Linux and macOS")
-def test_two_processes_equal_one_banks_included(tmp_path, run_file):
+@pytest.mark.parametrize("modality", [(), ("other",)], ids=["same images", "others of their class"])
+def test_two_processes_equal_one_banks_included(modality, tmp_path, run_file):
     for devices in (1, 2):
-        run_file(__file__, devices, tmp_path / str(devices))
+        run_file(__file__, devices, tmp_path / str(devices), *modality)
     one, *two = (torch.load(tmp_path / name, weights_only=True) for name in ("1.0", "2.0", "2.1"))
     assert {"losses.crd.student_bank", "losses.crd.teacher_bank", "losses.queue.queue"} <= set(one["weights"])
     for rank in two:
@@ -47,4 +50,4 @@ def test_two_processes_equal_one_banks_included(tmp_path, run_file):
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]), Path(sys.argv[2]))
+    run(int(sys.argv[1]), Path(sys.argv[2]), *(sys.argv[3:] or [None]))
