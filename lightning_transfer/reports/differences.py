@@ -28,14 +28,15 @@ def draw_differences(
         path: of the PNG.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(_COLUMNS, len(matrices))
     rows = -(-len(matrices) // columns)
     limit = max(float(matrix.abs().max()) for matrix in matrices) or 1.0
     signed = any(bool((matrix < 0).any()) for matrix in matrices)
     scale = {"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else {"cmap": "Purples", "vmin": 0, "vmax": limit}
-    figure = Figure(figsize=(3.2 * columns + 0.9, 3.7 * rows + 0.6), layout="compressed")
-    figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]  # inches between one row's numbers and the next one's titles
+    layout = ConstrainedLayoutEngine(compress=True, h_pad=0.1)  # inches: no row's numbers touch the next one's titles
+    figure = Figure(figsize=(3.2 * columns + 0.9, 3.7 * rows + 0.6), layout=layout)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(matrices) :]:
         axes.axis("off")

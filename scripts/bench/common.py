@@ -60,14 +60,19 @@ def once(folder: Path, measure: Callable[[], dict[str, Any]]) -> Any:
     return json.loads(path.read_text())
 
 
-def train(module: Any, data: Any, steps: int, folder: Path) -> Any:
-    """Train without a word and without validation, and write the last step as model.ckpt; returns the trainer."""
+def quiet_trainer(steps: int, **options: Any) -> Any:
+    """A trainer that writes nothing and validates nothing by itself."""
     from lightning.pytorch import Trainer
 
-    trainer = Trainer(
+    return Trainer(
         max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, num_sanity_val_steps=0,
-        enable_model_summary=False, check_val_every_n_epoch=None, val_check_interval=10**9,
+        enable_model_summary=False, check_val_every_n_epoch=None, val_check_interval=10**9, **options,
     )  # fmt: skip
+
+
+def train(module: Any, data: Any, steps: int, folder: Path) -> Any:
+    """Train without a word, and write the last step as model.ckpt; returns the trainer."""
+    trainer = quiet_trainer(steps)
     trainer.fit(module, data)
     trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
     return trainer

@@ -1,10 +1,11 @@
 """What a network of one modality learns from a teacher of another, without labels, and what few labels make of it then.
 
-usage: python scripts/bench/cross_modal.py [digits edges stamps] [--seeds 3] [--out runs/cross_modal]
+usage: python scripts/bench/cross_modal.py [digits edges emoji stamps] [--seeds 3] [--out runs/cross_modal]
 digits: spoken digits from a teacher of MNIST's pictures (100 labels a class), by pairs alone: as it is, on voices never heard; by a
 linear probe with few labels beside one on random features; and trainings with the same labels, and with all.
 edges: edges of stamps from ImageNet's network, which sees the colours: fine-tuned with few labels from random, from ImageNet's
 and from these weights.
+emoji: Twitter's drawings from a teacher of Google's drawings of the same concepts, without labels; tested on concepts held out.
 stamps: categories by a spoken description in French, by labels, by a teacher of the pictures, and by both.
 A seed drives training, splits and the choice of labels; of two rates, and of a probe's strengths, the one with the best accuracy on
 validation is taken (of rates for seed 0, the least of equals), and nothing else is chosen. Trainings have a fixed number of steps and are
@@ -14,10 +15,10 @@ measured at their end. An interrupted run goes on where it was. Prints a table a
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from common import once, parser, report, silence, train
+from common import once, parser, quiet_trainer, report, silence, train
 from lightning.pytorch import seed_everything
 from seeds import mean_and_deviation
 from torch.optim import AdamW
@@ -25,6 +26,7 @@ from torch.optim import AdamW
 from lightning_transfer import DistillModule, FinetuneModule, Optim, TimmBackbone
 from lightning_transfer.contracts import DistillLoss
 from lightning_transfer.data import (
+    EmojiData,
     EvalTransform,
     ImageData,
     SpokenDigitsData,
@@ -56,7 +58,11 @@ def optim(rate: float, head: float = 1.0) -> Optim:
 
 def fit(module: Any, data: ImageData, steps: int, folder: Path) -> Figures:
     """Train, write the last step as model.ckpt, and measure it on validation and test."""
-    trainer = train(module, data, steps, folder)
+    return measured(train(module, data, steps, folder), module, data)
+
+
+def measured(trainer: Any, module: Any, data: ImageData) -> Figures:
+    """Accuracy on validation and test."""
     (val,) = trainer.validate(module, data, verbose=False)
     (test,) = trainer.test(module, data, verbose=False)
     return {"val": val["val/accuracy"], "test": test["test/accuracy"], "macro": test["test/accuracy_macro"]}
@@ -87,16 +93,17 @@ def over_seeds(
 
 
 def distilled(
-    backbone: TimmBackbone, teacher: Teacher, data: ImageData, losses: dict[str, DistillLoss], rate: float
-) -> DistillModule:
-    """A student whose teacher sees the pictures."""
+    backbone: TimmBackbone, teacher: Teacher, data: ImageData, losses: dict[str, DistillLoss], optimisation: Optim,
+    modality: str = "picture",
+) -> DistillModule:  # fmt: skip
+    """A student whose teacher sees another modality."""
     return DistillModule(
         backbone,
         teacher,
         data.num_classes,
         losses,
-        teacher_modality="picture",
-        optim=optim(rate),
+        teacher_modality=modality,
+        optim=optimisation,
         image_size=data.image_size,
     )
 
@@ -124,7 +131,7 @@ def digits(seeds: int, out: Path) -> Table:
     def listen(seed: int, rate: float, folder: Path) -> Figures:
         data = spoken(split_seed=seed, same_class={"picture": pictures(val_fraction=0.01)})
         of = CheckpointTeacher(out / "teacher" / "model.ckpt")
-        return fit(distilled(listener(), of, data, {"soft": SoftTargetKL(1)}, rate), data, 33 * 40, folder)
+        return fit(distilled(listener(), of, data, {"soft": SoftTargetKL(1)}, optim(rate)), data, 33 * 40, folder)
 
     def supervised(seed: int, rate: float, folder: Path, labels: int | None) -> Figures:
         steps = 33 * 40 if labels is None else 250
@@ -179,7 +186,7 @@ def edges(seeds: int, out: Path) -> Table:
         )
         data = stamps(split_seed=seed)
         student = distilled(
-            TimmBackbone(IMAGENET, "packaged"), TimmTeacher(IMAGENET, "packaged"), data, {"features": loss}, rate
+            TimmBackbone(IMAGENET, "packaged"), TimmTeacher(IMAGENET, "packaged"), data, {"features": loss}, optim(rate)
         )
         return fit(student, data, 20 * 10, folder)
 
@@ -201,6 +208,39 @@ def edges(seeds: int, out: Path) -> Table:
     }
 
 
+def emoji(seeds: int, out: Path) -> Table:
+    """Twitter's emoji by Google's."""
+    drawn = partial(EmojiData, image_size=64, batch_size=32, cache=True)
+    steps = 240
+
+    def supervised(seed: int, rate: float, folder: Path, vendor: Literal["google", "twitter"]) -> Figures:
+        data = drawn(vendor=vendor, split_seed=seed)
+        module = FinetuneModule(TimmBackbone(IMAGENET, "packaged"), data.num_classes, optim(rate, head=10))
+        return fit(module, data, steps, folder)
+
+    def as_it_is(seed: int) -> Figures:
+        module = FinetuneModule.load_from_checkpoint(out / "teacher" / "0.001" / str(seed) / "model.ckpt")
+        return measured(quiet_trainer(0), module, drawn(vendor="twitter", split_seed=seed))
+
+    def follow(seed: int, rate: float, folder: Path) -> Figures:
+        data = drawn(vendor="twitter", beside="google", split_seed=seed)
+        of = CheckpointTeacher(out / "teacher" / "0.001" / str(seed) / "model.ckpt")
+        losses: dict[str, DistillLoss] = {"soft": SoftTargetKL(1)}
+        backbone = TimmBackbone(IMAGENET, "packaged")
+        return fit(distilled(backbone, of, data, losses, optim(rate, head=10), "google"), data, steps, folder)
+
+    rates = (0.0003, 0.001)
+    table = {"teacher on Google's": over_seeds(out / "teacher", seeds, partial(supervised, vendor="google"), (0.001,))}
+    table["teacher on Twitter's, as it is"] = [
+        once(out / "as_it_is" / str(s), partial(as_it_is, s)) for s in range(seeds)
+    ]
+    table["distilled from pairs without labels"] = over_seeds(out / "distilled", seeds, follow, rates)
+    table["trained with all of Twitter's labels"] = over_seeds(
+        out / "all", seeds, partial(supervised, vendor="twitter"), rates
+    )
+    return table
+
+
 def stamps(seeds: int, out: Path) -> Table:
     """Stamps by what is said of them."""
 
@@ -217,7 +257,7 @@ def stamps(seeds: int, out: Path) -> Table:
         data = SpokenStampsData(image_size=64, batch_size=32, cache=True, split_seed=seed, picture_size=64)
         of = CheckpointTeacher(out / "teacher" / "0.0003" / str(seed) / "model.ckpt")
         return fit(
-            distilled(listener(), of, data, {name: make() for name, make in losses.items()}, rate),
+            distilled(listener(), of, data, {name: make() for name, make in losses.items()}, optim(rate)),
             data,
             19 * 25,
             folder,
@@ -246,7 +286,7 @@ def stamps(seeds: int, out: Path) -> Table:
 
 def main() -> None:
     """Run the parts that are asked for, and print their tables."""
-    parts = {"digits": digits, "edges": edges, "stamps": stamps}
+    parts = {"digits": digits, "edges": edges, "emoji": emoji, "stamps": stamps}
     arguments = parser(__doc__)
     arguments.add_argument("parts", nargs="*", choices=[*parts, []])
     arguments.add_argument("--seeds", type=int, default=3)
