@@ -74,6 +74,7 @@ WAYS = {
     "digits": {
         "plain": ["--config", "finetune/digits", *PLAIN, "--trainer.max_epochs=100"],
         "KD": ["--config", "distill/hinton"],
+        "KD, cached": ["--config", "distill/cached"],
         "patient": ["--config", "distill/patient"],
         "plain, patient": ["--config", "finetune/digits", *PLAIN, *PATIENT, *MIXUP],
     },
@@ -100,14 +101,15 @@ def taught_by(paths: list[Path], way: str, root: Path) -> list[str]:
     each = [{"class_path": kind.format("CheckpointTeacher"), "init_args": {"path": str(path)}} for path in paths]
     if way.startswith("plain"):
         return []
-    if way != "KD of five":
-        return [f"--model.teacher={json.dumps(each[0])}"]
-    ensemble = {"class_path": kind.format("Ensemble"), "init_args": {"teachers": each}}
-    cached = {
-        "class_path": kind.format("CachedTeacher"),
-        "init_args": {"teacher": ensemble, "folder": str(root / "answers")},
-    }
-    return [f"--model.teacher={json.dumps(cached)}", "--data.augmentations=20"]
+    teacher: dict[str, Any] = each[0]
+    if way == "KD of five":
+        teacher = {"class_path": kind.format("Ensemble"), "init_args": {"teachers": each}}
+    versions = {"KD of five": ["--data.augmentations=20"], "KD, cached": []}  # or as many as the configuration says
+    if way in versions:
+        folder = str(root / "answers" / paths[0].parent.name)
+        arguments = {"teacher": teacher, "folder": folder}
+        teacher = {"class_path": kind.format("CachedTeacher"), "init_args": arguments}
+    return [f"--model.teacher={json.dumps(teacher)}", *versions.get(way, [])]
 
 
 def compare(teacher: Path, students: dict[str, Path], out: Path) -> dict[str, dict[str, float]]:
