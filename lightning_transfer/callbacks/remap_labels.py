@@ -70,6 +70,8 @@ class RemapLabels(Part, Callback):
         try:  # what is drawn here leaves no trace: a training that is resumed will not draw it
             with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
                 for batch in _training_batches(trainer):
+                    if count == 0:
+                        pl_module._check(batch)  # as a training does with its first batch, which this one comes before
                     with trainer.precision_plugin.train_step_context():
                         # not by a call, which would compile the model with the hook in it
                         pl_module.model.forward(batch.image.contiguous(memory_format=pl_module.memory_format))

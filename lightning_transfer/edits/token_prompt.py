@@ -88,9 +88,7 @@ class Prompted(nn.Module):
         (B, N, D) → (B, N + P - removed, D)
     """
 
-    def __init__(
-        self, base: nn.Module, prompt: nn.Parameter | None, prefix: int, removed: int, dropout: float
-    ) -> None:
+    def __init__(self, base: nn.Module, prompt: nn.Parameter | None, prefix: int, removed: int, dropout: float) -> None:
         super().__init__()
         self.base = base
         self.prompt = prompt
@@ -100,7 +98,7 @@ class Prompted(nn.Module):
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:  # timm's blocks also take masks
         if self.prompt is not None:
-            prompt = self.dropout(self.prompt.to(x.dtype).expand(len(x), -1, -1))
+            prompt = self.dropout(self.prompt.to(x.dtype).expand(x.shape[0], -1, -1))
             x = torch.cat([x[:, : self.prefix], prompt, x[:, self.prefix :]], dim=1)
         x = self.base(x, *args, **options)
         if self.removed:

@@ -48,9 +48,7 @@ class MiniLM(TextEncoder):
         embeddings = []
         for start in range(0, len(texts), self.batch_size):
             encoded = tokenizer.encode_batch(texts[start : start + self.batch_size])
-            ids, mask = (
-                torch.tensor([getattr(text, kind) for text in encoded]) for kind in ("ids", "attention_mask")
-            )
+            ids, mask = (torch.tensor([getattr(text, kind) for text in encoded]) for kind in ("ids", "attention_mask"))
             outputs = model(input_ids=ids, attention_mask=mask).last_hidden_state
             weight = mask.unsqueeze(2) / mask.sum(dim=1)[:, None, None]
             embeddings.append((weight * outputs).sum(dim=1))
