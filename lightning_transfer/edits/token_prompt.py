@@ -60,7 +60,7 @@ class TokenPrompt(Insertion):
 
     def _draw(self, network: Any) -> nn.Parameter:
         """Tokens (P, D) from the uniform distribution that Xavier's rule gives the patch embedding."""
-        from timm.layers import to_2tuple
+        from timm.layers.helpers import to_2tuple
 
         pixels = math.prod(to_2tuple(network.feature_info[0]["reduction"]))
         bound = math.sqrt(6 / (network.in_chans * pixels + network.embed_dim))

@@ -5,6 +5,8 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+_PART = 1 << 16  # pairs that are looked at together; the last of millions are seldom reached
+
 
 def greedy(scores: Tensor, sources_per_class: int = 1) -> Tensor:
     """Bind the pair of the largest score, strike its source out, and its class once it has its sources; and so on.
@@ -27,7 +29,8 @@ def greedy(scores: Tensor, sources_per_class: int = 1) -> Tensor:
     bound: list[list[int]] = [[] for _ in range(num_classes)]
     taken: set[int] = set()
     order = scores.flatten().argsort(descending=True, stable=True)
-    for place in chain.from_iterable(part.tolist() for part in order.split(1 << 16)):  # the end is seldom reached
+    parts = (order[start : start + _PART].tolist() for start in range(0, len(order), _PART))
+    for place in chain.from_iterable(parts):
         source, target = divmod(place, num_classes)
         if source not in taken and len(bound[target]) < sources_per_class:
             bound[target].append(source)

@@ -64,12 +64,13 @@ class SemanticMapping(InjectiveMapping):
         embedding = embedding / embedding.norm(dim=1, keepdim=True).clamp(min=1e-12)
         row = {text: i for i, text in enumerate(texts)}
         ours, theirs = (embedding[[row[text] for parts in names for text in parts]] for names in (targets, sources))
-        cosine = _most_similar((theirs @ ours.T).split([len(parts) for parts in sources]))
-        return _most_similar(cosine.T.split([len(parts) for parts in targets])).T
+        return _most_similar(_most_similar(theirs @ ours.T, sources).T, targets).T
 
 
-def _most_similar(rows: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack([part.amax(dim=0) for part in rows])
+def _most_similar(cosine: Tensor, names: list[list[str]]) -> Tensor:
+    """One row a name, of as many as it has parts, each entry the largest of them."""
+    ends = torch.tensor([len(parts) for parts in names]).cumsum(0)[:-1]
+    return torch.stack([rows.amax(dim=0) for rows in cosine.tensor_split(ends)])
 
 
 def _parts(name: str) -> list[str]:

@@ -64,7 +64,7 @@ def _load() -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"MiniLM needs transformers: pip install transformers ({error})") from error
     with ZipFile(_archive()) as archive:
-        model = BertModel(BertConfig(**json.loads(archive.read("config.json"))), add_pooling_layer=False)
+        model: Any = BertModel(BertConfig(**json.loads(archive.read("config.json"))), add_pooling_layer=False)
         weights = load(archive.read("model.safetensors"))  # with those of a pooling that was left unused
         model.load_state_dict({name: weights[name] for name in model.state_dict()})
         tokenizer = Tokenizer.from_str(archive.read("tokenizer.json").decode())

@@ -230,6 +230,17 @@ def test_an_average_of_the_weights_has_the_last_mapping(trainer):
     )
 
 
+def test_a_module_may_bring_it_along(trainer):
+    class Whole(Tiny):
+        def configure_callbacks(self):
+            return [RemapLabels()]
+
+    watch, module = Watch(), Whole(IterativeMapping())
+    trainer(max_epochs=2, callbacks=[EMA(0.9), watch]).fit(module, data())
+    for counts, validated in zip(watch.epochs, watch.validated, strict=True):
+        assert torch.equal(greedy(counts), validated)
+
+
 def test_a_model_without_a_mapping_gets_a_sentence(trainer):
     module = Tiny(FirstMapping())
     module.model.mapping = nn.Identity()

@@ -8,13 +8,9 @@ import pytest
 import torch
 
 from lightning_transfer.callbacks import RemapLabels
-from lightning_transfer.mappings import BayesianMapping, FrequencyMapping, IterativeMapping
+from lightning_transfer.mappings import BayesianMapping, IterativeMapping
 
-MAPPINGS = {
-    "frequency": FrequencyMapping,
-    "iterative": IterativeMapping,
-    "bayesian": partial(BayesianMapping, top_k=2),
-}
+MAPPINGS = {"iterative": IterativeMapping, "bayesian": partial(BayesianMapping, top_k=2)}
 
 
 def run(name: str, devices: int, out: Path) -> None:
