@@ -8,6 +8,7 @@ from lightning_transfer.callbacks.global_batch import GlobalBatch
 from lightning_transfer.callbacks.phases import Phase, Phases
 from lightning_transfer.callbacks.prediction_writer import PredictionWriter
 from lightning_transfer.callbacks.rate_finder import RateFinder
+from lightning_transfer.callbacks.remap_labels import RemapLabels
 
 __all__ = [
     "EMA",
@@ -19,4 +20,5 @@ __all__ = [
     "Phases",
     "PredictionWriter",
     "RateFinder",
+    "RemapLabels",
 ]
