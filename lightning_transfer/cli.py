@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -199,7 +200,12 @@ class TransferCLI(LightningCLI):
             config["enable_checkpointing"] = False
         elif config["enable_checkpointing"] is False:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
-        return super()._instantiate_trainer(config, callbacks)
+        trainer = super()._instantiate_trainer(config, callbacks)
+        if config["sync_batchnorm"] and trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator):
+            raise ValueError(
+                "trainer.sync_batchnorm=true is for GPUs, and here are CPUs; add --trainer.sync_batchnorm=false"
+            )
+        return trainer
 
     def after_fit(self) -> None:
         checkpoint = self.trainer.checkpoint_callback

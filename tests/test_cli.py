@@ -124,6 +124,10 @@ def test_resumes_in_a_folder_of_its_own(ckpt):
         (["--model.mixing=Mixup", "--model.mixing.alpha=0"], "alpha=0.0 must be positive"),
         (["--model.mixing=Mixup", "--model.loss=Focal"], "mixing=Mixup gives an image shares of several classes"),
         (["--model.head=CosineHead", "--model.head.scale=-1"], "scale=-1.0 must be positive"),
+        (
+            ["--config=trainer/ddp", "--trainer.accelerator=cpu", "--trainer.devices=2"],
+            "trainer.sync_batchnorm=true is for GPUs, and here are CPUs; add --trainer.sync_batchnorm=false",
+        ),
     ],
 )
 def test_complains_of_arguments(complaint, arguments, message):
