@@ -22,10 +22,12 @@ import lightning_transfer.edits
 import lightning_transfer.heads
 import lightning_transfer.losses.distill
 import lightning_transfer.losses.supervised
+import lightning_transfer.mappings
 import lightning_transfer.mixing
 import lightning_transfer.modules
 import lightning_transfer.penalties
 import lightning_transfer.probes
+import lightning_transfer.prompts
 import lightning_transfer.teachers
 import lightning_transfer.views  # noqa: F401  # imported classes can be named without their path
 from lightning_transfer.callbacks import PredictionWriter
