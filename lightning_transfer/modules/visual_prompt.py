@@ -24,8 +24,8 @@ from lightning_transfer.prompts import PixelPrompt
 class VisualPromptModule(TransferModule):
     """Learn pixels that make a pretrained network, of which nothing changes, tell new classes by its own.
 
-    Gradients pass through the whole source, so that training costs about two thirds of fine-tuning; what it saves is storage:
-    `AdapterCheckpoint` writes a file of some 100 KiB. In each training step the mapping observes what the source says.
+    Gradients pass through the whole source: what a prompt saves is storage (`AdapterCheckpoint` writes prompt and mapping alone), not
+    training time or memory. In each training step the mapping observes what the source says.
 
     Args:
         source: a timm name, a checkpoint of this package (`.ckpt`), a `SourceModel`, or any module with `num_classes` that maps
@@ -98,7 +98,6 @@ class VisualPromptModule(TransferModule):
         mapping.build(known.num_classes, num_classes, known.class_names, class_names)
         self.model = PromptedModel(known, prompt, mapping)
         self.gradient = gradient
-        self._seen: Tensor | None = None  # what the source said, until the prompt is proven
         self._proven = False  # whether the prompt was seen to have a gradient
         # what the optimiser holds where nothing is trained: no parameter, so that no checkpoint has it
         self._nothing = None if self._trained() else torch.zeros((), requires_grad=True)
@@ -168,7 +167,6 @@ class VisualPromptModule(TransferModule):
     def _observe(self, asked: Tensor, target: Tensor) -> None:
         with torch.no_grad():
             self.model.mapping.observe(asked.detach(), target)
-        self._seen = None if self._proven else asked.detach()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         prompt = self.model.prompt
@@ -176,11 +174,13 @@ class VisualPromptModule(TransferModule):
             return
         if not any(parameter.grad is not None and parameter.grad.any() for parameter in prompt.parameters()):
             raise ValueError(f"the prompt cannot learn: its gradient is exactly zero everywhere; {self._reason(prompt)}")
-        self._proven, self._seen = True, None
+        self._proven = True
 
+    @torch.no_grad()
     def _reason(self, prompt: PixelPrompt) -> str:
-        seen = self._seen
-        if seen is not None and len(seen) > 1 and bool((seen == seen[0]).all()):
+        noise = torch.rand(2, *prompt.origin.shape[:1], prompt.output_size, prompt.output_size).to(prompt.values)
+        first, second = self.model.source(noise).logits
+        if torch.equal(first, second):
             return (
                 "the source says the same of all images, as one does whose classifier is zero because it was never trained; take other "
                 "weights"
@@ -188,7 +188,7 @@ class VisualPromptModule(TransferModule):
         if prompt.clamp == "image":
             return "clamp=image cuts all that the prompt adds; init=zeros starts within the image, clamp=none cuts nothing"
         if prompt.clamp == "sigmoid":
-            return "values so large that a sigmoid of them is flat have none; init=zeros starts in the middle"
+            return "its values are so large that their sigmoid is flat; init=zeros starts in the middle"
         return "neither the mapping nor the loss depends on what the source says"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -65,8 +65,9 @@ class SPSA(Part):
     def surrogate(self, parameters: Sequence[Tensor], loss: Callable[[], Tensor], step: int) -> Tensor:
         """A scalar with the mean of the losses as its value and the estimate as its gradient, so that any optimiser can use it."""
         value, gradient = self.estimate(parameters, loss, step)
-        linear = sum(((p - p.detach()) * g).sum() for p, g in zip(parameters, gradient, strict=True))
-        return value + linear
+        for parameter, estimated in zip(parameters, gradient, strict=True):
+            value = value + ((parameter - parameter.detach()) * estimated).sum()  # zero, with the estimate as gradient
+        return value
 
     @staticmethod
     def _at(
