@@ -36,6 +36,7 @@ class LogPrompt(Part, Callback):
         self.every_n_epochs = every_n_epochs
         self.num_images = num_images
         self.images: Tensor | None = None
+        self._drawn_at: int | None = None  # optimiser step
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module.model, PromptedModel):
@@ -71,8 +72,9 @@ class LogPrompt(Part, Callback):
         self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, pl_module: Any) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or self._drawn_at == trainer.global_step:
             return
+        self._drawn_at = trainer.global_step
         model: PromptedModel = pl_module.model
         folder = Path(trainer.default_root_dir)
         training = model.training

@@ -95,7 +95,8 @@ def draw_mapping(
     figure = Figure(figsize=(3.5 + 0.28 * len(columns), 3.2 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
     drawn = axes.imshow(values.numpy(), cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-    axes.set_xticks(range(len(columns)), [_named(source_names, s) for s in columns], rotation=90, fontsize=7)
+    known = [name.partition(",")[0] for name in source_names] if source_names else None  # the rest are synonyms
+    axes.set_xticks(range(len(columns)), [_named(known, s) for s in columns], rotation=90, fontsize=7)
     axes.set_yticks(range(len(rows)), rows, fontsize=7)
     axes.set(xlabel="source class", ylabel="target")
     left_out = len(weights) - len(shown)
@@ -107,8 +108,7 @@ def draw_mapping(
 def _columns(weights: Tensor) -> list[int]:
     """The sources of largest weight of each target, in the targets' order, each once."""
     best = weights.abs().topk(min(_SOURCES_EACH, weights.shape[1]), dim=1)
-    found = [s for row, w in zip(best.indices.tolist(), best.values.tolist(), strict=True) for s, v in zip(row, w, strict=True) if v]  # fmt: skip
-    return list(dict.fromkeys(found)) or [0]
+    return list(dict.fromkeys(best.indices[best.values > 0].tolist())) or [0]
 
 
 def _named(names: Sequence[str] | None, number: int) -> str:
