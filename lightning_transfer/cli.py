@@ -29,6 +29,7 @@ import lightning_transfer.penalties
 import lightning_transfer.probes
 import lightning_transfer.prompts
 import lightning_transfer.teachers
+import lightning_transfer.text_encoders
 import lightning_transfer.views  # noqa: F401  # imported classes can be named without their path
 from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint, weights_from_checkpoint

@@ -9,6 +9,7 @@ from lightning_transfer.callbacks.log_prompt import LogPrompt
 from lightning_transfer.callbacks.phases import Phase, Phases
 from lightning_transfer.callbacks.prediction_writer import PredictionWriter
 from lightning_transfer.callbacks.rate_finder import RateFinder
+from lightning_transfer.callbacks.remap_labels import RemapLabels
 
 __all__ = [
     "EMA",
@@ -21,4 +22,5 @@ __all__ = [
     "Phases",
     "PredictionWriter",
     "RateFinder",
+    "RemapLabels",
 ]

@@ -7,5 +7,16 @@ from lightning_transfer.edits.lora import LoRA
 from lightning_transfer.edits.norms import HoldStatistics, TrainNorms
 from lightning_transfer.edits.reinit import Reinit
 from lightning_transfer.edits.start_from import StartFrom
+from lightning_transfer.edits.token_prompt import TokenPrompt
 
-__all__ = ["Adapter", "BitFit", "FreezeBackbone", "HoldStatistics", "LoRA", "Reinit", "StartFrom", "TrainNorms"]
+__all__ = [
+    "Adapter",
+    "BitFit",
+    "FreezeBackbone",
+    "HoldStatistics",
+    "LoRA",
+    "Reinit",
+    "StartFrom",
+    "TokenPrompt",
+    "TrainNorms",
+]

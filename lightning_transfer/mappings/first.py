@@ -1,23 +1,18 @@
-"""The first source classes stand for the targets."""
+"""The first K classes of the source."""
 
 from torch import Tensor
 
-from lightning_transfer.mappings.base import LabelMapping
+from lightning_transfer.mappings.injective import InjectiveMapping
 
 
-class FirstMapping(LabelMapping):
-    """Source class k stands for target k.
+class FirstMapping(InjectiveMapping):
+    """Class k is source k: no meaning, all of the work is the prompt's.
 
-    Raises:
-        ValueError: at `build`, for more targets than source classes.
+    Reference:
+        Bahng, Jahanian, Sankaranarayanan, Isola, "Exploring Visual Prompts for Adapting Large-Scale Models", 2022, section 3.3 (vision models).
     """
 
-    def build(
+    def choose(
         self, num_source: int, num_classes: int, source_names: list[str] | None, class_names: list[str] | None
-    ) -> None:
-        if num_classes > num_source:
-            raise ValueError(f"num_classes={num_classes} is more than the {num_source} classes of the source")
-        self.num_classes = num_classes
-
-    def forward(self, logits: Tensor) -> Tensor:
-        return logits[:, : self.num_classes]
+    ) -> Tensor:
+        return self.first(num_classes)

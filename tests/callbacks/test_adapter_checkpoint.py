@@ -10,7 +10,7 @@ from lightning_transfer import FinetuneModule, TimmBackbone, load_adapter
 from lightning_transfer.__main__ import main
 from lightning_transfer.callbacks import AdapterCheckpoint
 from lightning_transfer.data import FakeData
-from lightning_transfer.edits import Adapter, BitFit, FreezeBackbone, LoRA
+from lightning_transfer.edits import Adapter, BitFit, FreezeBackbone, LoRA, TokenPrompt
 
 IMAGE = torch.rand(3, 3, 32, 32)
 
@@ -31,7 +31,13 @@ def fit(trainer, name="test_vit", edits=(), epochs=1, callbacks=(), ckpt_path=No
 
 
 @pytest.mark.parametrize(
-    ("name", "edit"), [("test_vit", LoRA(rank=2)), ("test_resnet", Adapter(2)), ("test_resnet", BitFit())]
+    ("name", "edit"),
+    [
+        ("test_vit", LoRA(rank=2)),
+        ("test_resnet", Adapter(2)),
+        ("test_resnet", BitFit()),
+        ("test_vit", TokenPrompt(2, deep=True)),
+    ],
 )
 def test_the_file_holds_what_trained_and_brings_the_module_back(trainer, name, edit):
     module, _ = fit(trainer, name, [edit])

@@ -75,6 +75,7 @@ def test_runs_its_command(name):
     assert list(Path().rglob(f"{command(name)}*.csv"))
 
 
+@pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])
 def test_fits_and_tests(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:

@@ -6,6 +6,7 @@ from torch import nn
 
 from lightning_transfer import FinetuneModule
 from lightning_transfer.data import EvalTransform
+from lightning_transfer.edits import TokenPrompt
 from lightning_transfer.exports import Deployed, OnnxExport, TimmExport, TorchExport, as_format, compare
 
 
@@ -43,6 +44,18 @@ def test_graphs_take_images_of_any_size_and_batches_of_any_length(graph_format, 
         torch.testing.assert_close(run(batch), alone, rtol=1e-4, atol=1e-5)
     assert ("value" in model.metadata()) == (task == "regression")
     assert read_metadata(path) == model.metadata()
+
+
+def test_graphs_have_the_prompts_in_them(graph_format, deployed, images, tmp_path):
+    model = deployed("test_vit", edits=[TokenPrompt(3, deep=True)])
+    with torch.no_grad():
+        for block in model.model.backbone.model.blocks:
+            block.prompt.normal_()  # as far from nothing as a training leads
+    path = tmp_path / f"model{graph_format.suffix}"
+    form = graph_format()
+    form.write(model, path)
+    found = compare(model, form.load(path), images)
+    assert found.difference < BARS[graph_format] * found.spread
 
 
 # torch runs the same kernel as the data; ONNX Runtime rounds a resized pixel the other way here and there
