@@ -55,11 +55,7 @@ def _prompt(path: str) -> PixelPrompt:
 
 
 def _transform(path: str, data: ImageData | None, prompt: PixelPrompt) -> nn.Module:
-    if (
-        data is None
-        and not path.endswith(".safetensors")
-        and read_checkpoint(path).get("datamodule_hyper_parameters")
-    ):
+    if data is None and not path.endswith(".safetensors") and read_checkpoint(path).get("datamodule_hyper_parameters"):
         data = ImageData.load_from_checkpoint(path)
     if data is None:
         return EvalTransform(prompt.image_size)

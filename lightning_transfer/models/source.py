@@ -90,9 +90,7 @@ class ModuleSource(Source):
         ValueError: if S is neither given nor an attribute, or names and S differ.
     """
 
-    def __init__(
-        self, module: nn.Module, num_classes: int | None = None, class_names: list[str] | None = None
-    ) -> None:
+    def __init__(self, module: nn.Module, num_classes: int | None = None, class_names: list[str] | None = None) -> None:
         super().__init__()
         number = num_classes or getattr(module, "num_classes", None)
         if not isinstance(number, int):

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
@@ -25,7 +26,8 @@ class VisualPromptModule(TransferModule):
     """Learn pixels that make a pretrained network, of which nothing changes, tell new classes by its own.
 
     Gradients pass through the whole source: what a prompt saves is storage (`AdapterCheckpoint` writes prompt and mapping alone), not
-    training time or memory. In each training step the mapping observes what the source says.
+    training time or memory. In each training step the mapping observes what the source says; one that learns by it brings `RemapLabels`
+    along.
 
     Args:
         source: a timm name, a checkpoint of this package (`.ckpt`), a `SourceModel`, or any module with `num_classes` that maps
@@ -102,7 +104,9 @@ class VisualPromptModule(TransferModule):
         # what the optimiser holds where nothing is trained: no parameter, so that no checkpoint has it
         self._nothing = None if self._trained() else torch.zeros((), requires_grad=True)
         if self._nothing is not None and gradient is not None:
-            raise ValueError("gradient=SPSA is for what is trained, but prompt=null and the mapping train nothing; leave it out")
+            raise ValueError(
+                "gradient=SPSA is for what is trained, but prompt=null and the mapping train nothing; leave it out"
+            )
         self.train(self.training)
 
     def _trained(self) -> list[nn.Parameter]:
@@ -120,13 +124,22 @@ class VisualPromptModule(TransferModule):
             raise ValueError(f"a prompt is trained for classes, but the data's task is {task}")
         if self._trained():
             return
-        kind = type(self.model.mapping)
-        if kind.observe is LabelMapping.observe and kind.refit is LabelMapping.refit:
+        name = type(self.model.mapping).__name__
+        if not self._counts():
             raise ValueError(
-                f"prompt=null and mapping={kind.__name__} leave nothing to be learned: `lightning-transfer test` measures them as they "
+                f"prompt=null and mapping={name} leave nothing to be learned: `lightning-transfer test` measures them as they "
                 "are; to train give a prompt, or a mapping that learns"
             )
-        rank_zero_info(f"without a prompt only {kind.__name__} learns, by what it observes: one epoch is enough")
+        rank_zero_info(f"without a prompt only {name} learns, by counting: one epoch is enough")
+
+    def _counts(self) -> bool:
+        """Whether the mapping learns from what it observes."""
+        return type(self.model.mapping).refit is not LabelMapping.refit
+
+    def configure_callbacks(self) -> list[Callback]:
+        from lightning_transfer.callbacks import RemapLabels  # others of them know of modules
+
+        return [RemapLabels()] if self._counts() else []
 
     def configure_optimizers(self) -> Any:
         if self._nothing is not None:
@@ -173,7 +186,9 @@ class VisualPromptModule(TransferModule):
         if self._proven or prompt is None:
             return
         if not any(parameter.grad is not None and parameter.grad.any() for parameter in prompt.parameters()):
-            raise ValueError(f"the prompt cannot learn: its gradient is exactly zero everywhere; {self._reason(prompt)}")
+            raise ValueError(
+                f"the prompt cannot learn: its gradient is exactly zero everywhere; {self._reason(prompt)}"
+            )
         self._proven = True
 
     @torch.no_grad()
@@ -186,12 +201,16 @@ class VisualPromptModule(TransferModule):
                 "weights"
             )
         if prompt.clamp == "image":
-            return "clamp=image cuts all that the prompt adds; init=zeros starts within the image, clamp=none cuts nothing"
+            return (
+                "clamp=image cuts all that the prompt adds; init=zeros starts within the image, clamp=none cuts nothing"
+            )
         if prompt.clamp == "sigmoid":
             return "its values are so large that their sigmoid is flat; init=zeros starts in the middle"
         return "neither the mapping nor the loss depends on what the source says"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        if isinstance(self.model.source, CheckpointSource):  # by now it knows what is in its file, which is needed no more
+        if isinstance(
+            self.model.source, CheckpointSource
+        ):  # by now it knows what is in its file, which is needed no more
             checkpoint["hyper_parameters"]["source"] = describe(self.model.source, "source")

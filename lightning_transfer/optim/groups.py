@@ -94,9 +94,9 @@ class ParamGroups(Part):
             places[f"head.{name}"] = "head", self.head_multiplier
         for name, _ in getattr(model, "losses", nn.Module()).named_parameters():  # as new as a head
             places[f"losses.{name}"] = "losses", self.head_multiplier
-        for part in ("prompt", "mapping"):
-            for name, _ in (getattr(model, part, None) or nn.Module()).named_parameters():
-                places[f"{part}.{name}"] = part, 1.0
+        for name, _ in model.named_parameters():
+            if (part := name.partition(".")[0]) in ("prompt", "mapping"):
+                places[name] = part, 1.0
         return places
 
     def _named_rates(self, parameters: Mapping[str, Tensor]) -> dict[str, tuple[str, float]]:

@@ -40,7 +40,9 @@ def test_draws_at_the_end_without_a_logger(trainer, prompt, expected):
 
 
 def test_draws_what_training_images_show_where_nothing_is_validated(trainer):
-    trainer(max_epochs=1, callbacks=[LogPrompt(num_images=2)], limit_val_batches=0).fit(module(PaddingPrompt(4)), data())
+    trainer(max_epochs=1, callbacks=[LogPrompt(num_images=2)], limit_val_batches=0).fit(
+        module(PaddingPrompt(4)), data()
+    )
     assert written() == NAMES
 
 
@@ -96,7 +98,12 @@ def test_the_matrix_of_a_linear_mapping_is_its_weight():
 
 
 def test_draws_many_targets_with_long_names():
-    draw_mapping(torch.randn(50, 300), ["a target of a long name"] * 50, ["source, of many words, one by one"] * 300, Path("m.png"))
+    draw_mapping(
+        torch.randn(50, 300),
+        ["a target of a long name"] * 50,
+        ["source, of many words, one by one"] * 300,
+        Path("m.png"),
+    )
     draw_mapping(torch.zeros(2, 3), None, None, Path("n.png"))
     assert written() == {"m", "n"}
 

@@ -75,4 +75,6 @@ def test_complains(trained, trainer, complaint):
     run.strategy.connect(FinetuneModule(TimmBackbone("test_resnet", pretrained=False), 4))
     run.save_checkpoint("tuned.ckpt")
     TransferModule.load_from_checkpoint("tuned.ckpt")
-    assert "holds a FinetuneModule without a prompt of pixels" in complaint("apply_prompt", "--prompt=tuned.ckpt", *given)
+    assert "holds a FinetuneModule without a prompt of pixels" in complaint(
+        "apply_prompt", "--prompt=tuned.ckpt", *given
+    )

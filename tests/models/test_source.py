@@ -78,8 +78,8 @@ def test_another_file_than_recorded_or_a_hostile_one_is_refused(checkpoint):
     hostile = json.dumps({"_class_path": "subprocess.Popen", "args": ["true"]})
     with weights_from_checkpoint(), pytest.raises(ValueError, match=r"subprocess\.Popen.*LIGHTNING_TRANSFER_TRUST"):
         CheckpointSource("source.ckpt", arguments=hostile)
+    Path("torn.ckpt").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"source: ckpt_path='torn\.ckpt' cannot be read"):
-        Path("torn.ckpt").write_bytes(b"x")
         CheckpointSource("torn.ckpt")
 
 

@@ -15,8 +15,15 @@ from lightning_transfer import FinetuneModule, Optim, TimmBackbone, TransferModu
 from lightning_transfer.__main__ import main
 from lightning_transfer.callbacks import EMA, AdapterCheckpoint
 from lightning_transfer.contracts import ImageBatch
-from lightning_transfer.data import FakeData
-from lightning_transfer.mappings import FirstMapping, LabelMapping
+from lightning_transfer.data import FakeData, WholeTransform
+from lightning_transfer.data.datasets import collate
+from lightning_transfer.mappings import (
+    FirstMapping,
+    IterativeMapping,
+    LinearMapping,
+    RandomMapping,
+)
+from lightning_transfer.mappings.greedy import greedy
 from lightning_transfer.models import ModuleSource, SourceModel
 from lightning_transfer.optim import SPSA, NormalisedSGD
 from lightning_transfer.prompts import ExtendPrompt, FramePrompt, PaddingPrompt, RandomPatchPrompt, ShrinkPrompt
@@ -25,18 +32,8 @@ IMAGE = torch.rand(3, 3, 32, 32)
 BATCH = ImageBatch(torch.rand(8, 3, 32, 32), torch.arange(8) % 4)
 
 
-class Linear(LabelMapping):
-    """Stands for mappings that are trained."""
-
-    def build(self, num_source, num_classes, source_names, class_names):
-        self.layer = nn.Linear(num_source, num_classes)
-
-    def forward(self, logits):
-        return self.layer(logits)
-
-
 class Counting(FirstMapping):
-    """Stands for mappings that are estimated: remembers what it observed, and in the end which source was seen most."""
+    """Remembers what it observed, and how often."""
 
     def build(self, num_source, num_classes, source_names, class_names):
         super().build(num_source, num_classes, source_names, class_names)
@@ -46,9 +43,11 @@ class Counting(FirstMapping):
     def observe(self, logits, target):
         assert not logits.requires_grad
         self.seen.append(logits.clone())
-        self.counts += nn.functional.one_hot(logits.argmax(1), len(self.counts)).T.float() @ nn.functional.one_hot(
-            target, self.num_classes
-        ).float()
+        sources, targets = nn.functional.one_hot(logits.argmax(1), len(self.counts)), nn.functional.one_hot(target, 4)
+        self.counts += sources.T.float() @ targets.float()
+
+    def refit(self):
+        pass
 
 
 def source(name="test_resnet", classes=20):
@@ -81,7 +80,13 @@ def test_overfits_one_batch(trainer):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "mapping"), [(PaddingPrompt(4), FirstMapping()), (ExtendPrompt(4), Linear()), (None, Linear()), (None, Counting())]
+    ("prompt", "mapping"),
+    [
+        (PaddingPrompt(4), FirstMapping()),
+        (ExtendPrompt(4), LinearMapping()),
+        (None, LinearMapping()),
+        (None, Counting()),
+    ],
 )
 def test_nothing_of_the_source_moves_or_gets_a_gradient(trainer, prompt, mapping):
     made = module(prompt, mapping)
@@ -115,7 +120,22 @@ def test_the_mapping_observes_what_training_saw_and_nothing_else(trainer):
     assert torch.equal(made.model.mapping.seen[-1], made.source_logits(BATCH.image))
 
 
-def test_without_a_prompt_a_mapping_that_counts_is_fitted(trainer, tmp_path):
+@pytest.mark.parametrize("prompt", [None, PaddingPrompt(4)])
+def test_a_mapping_that_counts_is_fitted_to_what_the_source_says(trainer, prompt):
+    made, images = module(prompt, IterativeMapping()), data(batch_size=23, train_transform=WholeTransform)
+    run = trainer(max_epochs=2)
+    run.fit(made, images)
+    assert made.model.mapping.fitted
+    assert not torch.equal(made.model.mapping.sources.flatten(), torch.arange(4))
+    if prompt is None:
+        batch = collate([images.train_set[i] for i in range(46)])
+        counts = torch.zeros(20, 4)
+        for source, k in zip(made.eval().source_logits(batch.image).argmax(1), batch.target, strict=True):
+            counts[source, k] += 1
+        torch.testing.assert_close(made.model.mapping.sources, greedy(counts))
+
+
+def test_without_a_prompt_a_mapping_that_counts_is_fitted(trainer):
     made = module(None, Counting())
     run = trainer(max_epochs=1)
     run.fit(made, data(batch_size=23))
@@ -180,20 +200,13 @@ def filed(trainer, mapping, name="source.safetensors"):
     return made.eval()
 
 
-class Still(FirstMapping):
-    """Stands for mappings whose buffers are made before a training, and rest in it."""
-
-    def build(self, *arguments):
-        super().build(*arguments)
-        self.register_buffer("order", torch.arange(4))
-
-    def forward(self, logits):
-        return logits[:, self.order]
-
-
 @pytest.mark.parametrize(
     ("mapping", "names"),
-    [(Still, {"order"}), (Counting, {"counts"}), (Linear, {"layer.weight", "layer.bias"})],
+    [
+        (RandomMapping, {"sources"}),  # drawn before the training, and not moved by it
+        (IterativeMapping, {"sources", "fitted"}),
+        (LinearMapping, {"linear.weight", "linear.bias"}),
+    ],
 )
 def test_a_file_of_prompt_and_mapping_alone(trainer, mapping, names):
     made = filed(trainer, mapping())
@@ -224,7 +237,7 @@ def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, prompt, gr
     def run(name, stop=3, ckpt=None):
         seed_everything(5)
         monkeypatch.setenv("PL_GLOBAL_SEED", "5")
-        made = module(prompt, Linear(), known, optim=Optim(partial(Adam, lr=0.01)), gradient=gradient)
+        made = module(prompt, LinearMapping(), known, optim=Optim(partial(Adam, lr=0.01)), gradient=gradient)
         saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)
         run = trainer(max_epochs=3, callbacks=[StopAfter(stop), saved], enable_checkpointing=True)
         run.fit(made, data(batch_size=8), ckpt_path=ckpt, weights_only=True)
@@ -251,7 +264,9 @@ def test_asks_a_black_box_twice_an_average(trainer):
 
         def forward(self, image):
             self.calls += 1
-            return torch.from_numpy(image.numpy(force=True).mean((2, 3)) @ [[1, 2, 3, 4], [4, 3, 2, 1], [0, 1, 0, 1]]).float()
+            return torch.from_numpy(
+                image.numpy(force=True).mean((2, 3)) @ [[1, 2, 3, 4], [4, 3, 2, 1], [0, 1, 0, 1]]
+            ).float()
 
     box = BlackBox()
     made = module(known=ModuleSource(box), mapping=Counting(), gradient=SPSA(c=0.1, averages=3)).train()
@@ -291,7 +306,10 @@ def zero_head():
     [
         ({"known": zero_head()}, "the source says the same of all images.*classifier is zero.*take other weights"),
         ({"prompt": FramePrompt(clamp="image"), "start": 9.0}, "clamp=image cuts all that the prompt adds"),
-        ({"prompt": FramePrompt(clamp="sigmoid"), "start": 200.0}, "its values are so large that their sigmoid is flat"),
+        (
+            {"prompt": FramePrompt(clamp="sigmoid"), "start": 200.0},
+            "its values are so large that their sigmoid is flat",
+        ),
         ({"mapping": "blind"}, "neither the mapping nor the loss depends on what the source says"),
     ],
 )
@@ -330,7 +348,7 @@ def test_the_average_of_a_prompt(trainer):
     [
         (lambda: VisualPromptModule(source(), FramePrompt(), 4, FirstMapping()), "image_size must be given"),
         (lambda: module(known=nn.Identity()), "source|num_classes"),
-        (lambda: VisualPromptModule(source(), None, 21, FirstMapping()), "num_classes=21 is more than the 20"),
+        (lambda: VisualPromptModule(source(), None, 21, FirstMapping()), "for num_classes=21 the source has only 20"),
         (lambda: module(None, gradient=SPSA()), "prompt=null and the mapping train nothing"),
         (lambda: module(PaddingPrompt(30)), "width=30 of PaddingPrompt is more than half of image_size=32"),
     ],
@@ -364,7 +382,8 @@ def test_by_name_on_the_command_line():
     (path,) = Path("runs").rglob("best.ckpt")
     main(["test", f"--ckpt_path={path}"])
     main(["predict", f"--ckpt_path={path}"])
-    main(["test", *ARGUMENTS, "--model.prompt=null"])  # the row without a prompt
+    main(["test", *ARGUMENTS, "--model.prompt=null"])  # the rows without a prompt
+    main(["fit", *ARGUMENTS, "--model.prompt=null", "--model.mapping=FrequencyMapping"])
 
 
 def test_a_checkpoint_by_its_path_on_the_command_line(trainer):

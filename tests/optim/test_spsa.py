@@ -9,7 +9,9 @@ from lightning_transfer.optim import SPSA
 def quadratic():
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    parameters = [nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in ((2, 2), (2,))]
+    parameters = [
+        nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in ((2, 2), (2,))
+    ]
     flat = lambda: torch.cat([p.flatten() for p in parameters])  # noqa: E731
     return parameters, lambda: (root @ flat()).square().sum() / 2 + flat().sum()
 

@@ -51,7 +51,9 @@ def test_counts_of_parameters(prompt, size, count):
 @pytest.mark.parametrize("space", ["pixel", "normalised"])
 @pytest.mark.parametrize("kind", [PaddingPrompt, PatchPrompt, RandomPatchPrompt, FramePrompt])
 def test_a_prompt_of_zeros_that_is_added_changes_no_bit(kind, space):
-    prompt = built(kind(**({} if kind is FramePrompt else {"width" if kind is PaddingPrompt else "side": 3}), space=space))
+    prompt = built(
+        kind(**({} if kind is FramePrompt else {"width" if kind is PaddingPrompt else "side": 3}), space=space)
+    )
     x = image()
     assert torch.equal(prompt(x), x)
 
@@ -114,7 +116,10 @@ def test_a_random_patch_reaches_every_place_and_rests_in_evaluation():
     state = torch.get_rng_state()
     prompt(x)
     assert torch.equal(torch.get_rng_state(), state)
-    places = {built(RandomPatchPrompt(3, seed=s), 5, torch.ones(3, 9)).eval()(x[:1]).nonzero()[0, -2:].sum().item() for s in range(20)}
+    places = {
+        built(RandomPatchPrompt(3, seed=s), 5, torch.ones(3, 9)).eval()(x[:1]).nonzero()[0, -2:].sum().item()
+        for s in range(20)
+    }
     assert len(places) > 1
     assert built(RandomPatchPrompt(5), 5)(x[:1]).shape == (1, 3, 5, 5)  # as large as the image
 
@@ -150,7 +155,9 @@ def test_a_learned_scale():
     half = built(ScalePrompt(0.5), 16, torch.tensor(0.3))
     prompted = half(x)
     assert torch.allclose(prompted[..., :3, :], torch.tensor(0.3))
-    within = interpolate(x, (8, 8), mode="bilinear", align_corners=False)  # each pixel between four, without antialiasing
+    within = interpolate(
+        x, (8, 8), mode="bilinear", align_corners=False
+    )  # each pixel between four, without antialiasing
     torch.testing.assert_close(prompted[..., 4:12, 4:12], within)
     whole = built(ScalePrompt(1.0), 16)
     torch.testing.assert_close(whole(x), x)
@@ -188,11 +195,17 @@ def test_gradient_reaches_all_values_and_the_right_ones(prompt):
     ("make", "message"),
     [
         (lambda: PaddingPrompt(0), "width=0 of PaddingPrompt must be at least 1"),
-        (lambda: built(PaddingPrompt(17)), "width=17 of PaddingPrompt is more than half of image_size=32; 16 covers all"),
+        (
+            lambda: built(PaddingPrompt(17)),
+            "width=17 of PaddingPrompt is more than half of image_size=32; 16 covers all",
+        ),
         (lambda: PatchPrompt(0), "the side must be at least 1"),
         (lambda: built(PatchPrompt(20, top=13)), "reach to row 33 and column 20, beyond image_size=32"),
         (lambda: built(RandomPatchPrompt(33)), "side=33 of RandomPatchPrompt is larger than image_size=32"),
-        (lambda: built(ShrinkPrompt(32)), r"side=32 of ShrinkPrompt must lie in 1 to 31, so that canvas=32 has a border"),
+        (
+            lambda: built(ShrinkPrompt(32)),
+            r"side=32 of ShrinkPrompt must lie in 1 to 31, so that canvas=32 has a border",
+        ),
         (lambda: built(ShrinkPrompt(canvas=16)), "side=32 of ShrinkPrompt must lie in 1 to 15"),
         (lambda: ShrinkPrompt(8, interpolation="nearest"), "must be bilinear or bicubic"),
         (lambda: ScalePrompt(0.05), r"scale=0\.05 of ScalePrompt must lie in \[0\.1, 5\.0\]"),
