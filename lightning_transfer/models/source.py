@@ -61,7 +61,7 @@ class SourceModel(Source):
         self.model: Any = create_timm(name, options or {})
         if not expects_checkpoint():
             load_weights(self.model, name, pretrained, options or {})
-        self.num_classes = self.model.num_classes
+        self.num_classes = self.model.num_classes  # type: ignore[assignment]  # a number in all of timm
         self.class_names = _published_names(self.model)
         for statistic, value in statistics(self.model).items():
             self.register_buffer(statistic, value, persistent=False)
@@ -122,7 +122,7 @@ def as_source(source: str | nn.Module) -> Source:
 
 def _published_names(model: nn.Module) -> list[str] | None:
     """Names of the classes that a model of timm was published with: its own, or ImageNet-1k's."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     config: Any = model.pretrained_cfg
     names = config.get("label_names")

@@ -50,4 +50,5 @@ class RandomPatchPrompt(PixelPrompt):
     def _draw(self, count: int) -> Tensor:
         """How far the patch is moved from the corner, as flat numbers (count, 1); drawn on the CPU, alike for all devices."""
         rows, columns = torch.randint(0, self.output_size - self.side + 1, (2, count, 1))
-        return (rows * self.output_size + columns).to(self.index.device)
+        moved: Tensor = (rows * self.output_size + columns).to(self.index.device)
+        return moved
