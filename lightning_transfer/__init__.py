@@ -4,12 +4,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["DistillModule", "FinetuneModule", "Optim", "TimmBackbone", "TransferModule", "__version__", "load_adapter"]
+__all__ = [
+    "DistillModule",
+    "FinetuneModule",
+    "Optim",
+    "TimmBackbone",
+    "TransferModule",
+    "VisualPromptModule",
+    "__version__",
+    "load_adapter",
+]
 
 if TYPE_CHECKING:
     from lightning_transfer.adapter_file import load_adapter
     from lightning_transfer.backbones import TimmBackbone
-    from lightning_transfer.modules import DistillModule, FinetuneModule, TransferModule
+    from lightning_transfer.modules import DistillModule, FinetuneModule, TransferModule, VisualPromptModule
     from lightning_transfer.optim import Optim
 
 # Imported on first use: torch, Lightning and timm take seconds, and `lightning-transfer --help` needs none of them.
@@ -17,6 +26,7 @@ _HOMES = {
     "DistillModule": "modules",
     "FinetuneModule": "modules",
     "TransferModule": "modules",
+    "VisualPromptModule": "modules",
     "Optim": "optim",
     "TimmBackbone": "backbones",
     "load_adapter": "adapter_file",

@@ -62,7 +62,7 @@ def load_adapter(path: str | Path, **kwargs: Any) -> "TransferModule":
 
     Args:
         path: file written by `AdapterCheckpoint`.
-        kwargs: arguments that replace those in the file, a `backbone` whose weights have moved elsewhere for example.
+        kwargs: arguments that replace those in the file, a `backbone` or `source` whose weights have moved elsewhere for example.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -82,7 +82,8 @@ def load_adapter(path: str | Path, **kwargs: Any) -> "TransferModule":
     if foreign or base_digest(digests, tensors) != metadata[_BASE]:
         raise ValueError(
             f"the adapter {str(path)!r} was trained on another base than {_source(arguments)}; "
-            "give the weights that it started from: load_adapter(path, backbone=...). Random ones do not come back: keep the checkpoint"
+            f"give the weights that it started from: load_adapter(path, {_argument(arguments)}=...). Random ones do not come back: keep "
+            "the checkpoint"
         )
     module.load_state_dict(tensors, strict=False)
     return module
@@ -102,10 +103,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def _argument(arguments: Mapping[str, Any]) -> str:
+    """The argument that the base comes by."""
+    return "source" if "source" in arguments else "backbone"
+
+
 def _source(arguments: Mapping[str, Any]) -> str:
-    """The backbone as a reader knows it: name and where its weights come from."""
-    backbone = arguments.get("backbone")
-    if isinstance(backbone, Mapping):
-        given = backbone.get("init_args", {})
-        return ", ".join(f"{key}={given[key]!r}" for key in ("name", "pretrained") if key in given)
-    return f"backbone={backbone!r}" if isinstance(backbone, str) else f"the given {type(backbone).__name__}"
+    """The base as a reader knows it: name and where its weights come from."""
+    argument = _argument(arguments)
+    base = arguments.get(argument)
+    if isinstance(base, Mapping):
+        given = base.get("init_args", {})
+        return ", ".join(f"{key}={given[key]!r}" for key in ("name", "pretrained", "path") if key in given)
+    return f"{argument}={base!r}" if isinstance(base, str) else f"the given {type(base).__name__}"

@@ -28,6 +28,7 @@ import lightning_transfer.mixing
 import lightning_transfer.modules
 import lightning_transfer.penalties
 import lightning_transfer.probes
+import lightning_transfer.prompts
 import lightning_transfer.teachers
 import lightning_transfer.text_encoders
 import lightning_transfer.views  # noqa: F401  # imported classes can be named without their path

@@ -74,13 +74,7 @@ class TimmBackbone(Backbone):
         return {f"model.{name}" for name in listed()}
 
     def set_image_size(self, image_size: int) -> None:
-        if hasattr(self.model, "set_input_size"):  # transformers with position embeddings for one size
-            try:
-                self.model.set_input_size(img_size=image_size)
-            except Exception as error:
-                raise ValueError(
-                    f"{self.model.pretrained_cfg.get('architecture')} cannot take image_size={image_size}: {error}"
-                ) from error
+        adapt_to_size(self.model, image_size)
 
 
 def _find(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -103,6 +97,21 @@ def _find(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     built = {k: v for k, v in found.get("pretrained_model_args", {}).items() if k != "num_classes"}
     statistics = {"mean": list(config["mean"]), "std": list(config["std"])}
     return architecture, {**built, "pretrained_cfg_overlay": statistics, **options}
+
+
+def adapt_to_size(model: Any, image_size: int) -> None:
+    """Let a timm model take square images of another side in pixels than it was made for.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if hasattr(model, "set_input_size"):  # transformers with position embeddings for one size
+        try:
+            model.set_input_size(img_size=image_size)
+        except Exception as error:
+            raise ValueError(
+                f"{model.pretrained_cfg.get('architecture')} cannot take image_size={image_size}: {error}"
+            ) from error
 
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:

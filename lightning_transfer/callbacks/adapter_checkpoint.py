@@ -48,6 +48,7 @@ class AdapterCheckpoint(Part, Callback):
         state = read_checkpoint(best)["state_dict"] if best else pl_module.state_dict()
         trained = {name for name, parameter in pl_module.named_parameters() if parameter.requires_grad}
         digests = {name: digest(tensor) for name, tensor in state.items()}
+        trained |= {name for name in state if name.startswith(getattr(pl_module, "adapted", ()))}
         names = sorted(name for name in state if name in trained or digests[name] != self.base.get(name))
         path = Path(self.path or Path(trainer.default_root_dir) / "adapter.safetensors")
         write_adapter(path, state, names, dict(pl_module.hparams), base_digest(digests, names))

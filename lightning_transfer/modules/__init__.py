@@ -3,5 +3,6 @@
 from lightning_transfer.modules.base import TransferModule
 from lightning_transfer.modules.distill import DistillModule
 from lightning_transfer.modules.finetune import FinetuneModule
+from lightning_transfer.modules.visual_prompt import VisualPromptModule
 
-__all__ = ["DistillModule", "FinetuneModule", "TransferModule"]
+__all__ = ["DistillModule", "FinetuneModule", "TransferModule", "VisualPromptModule"]

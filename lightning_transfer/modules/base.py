@@ -47,6 +47,7 @@ class TransferModule(Part, LightningModule, ABC):
     """
 
     model: nn.Module
+    adapted: tuple[str, ...] = ()  # beginnings of the names of what `AdapterCheckpoint` writes even if it did not move
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
 """Optimisers, schedules and parameter groups."""
 
 from lightning_transfer.optim.groups import ParamGroups, group_table
+from lightning_transfer.optim.normalised_sgd import NormalisedSGD
 from lightning_transfer.optim.optim import Optim
-from lightning_transfer.optim.schedules import WarmupCosine
+from lightning_transfer.optim.schedules import StepDecay, WarmupCosine
+from lightning_transfer.optim.spsa import SPSA
 
-__all__ = ["Optim", "ParamGroups", "WarmupCosine", "group_table"]
+__all__ = ["SPSA", "NormalisedSGD", "Optim", "ParamGroups", "StepDecay", "WarmupCosine", "group_table"]

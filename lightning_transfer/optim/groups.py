@@ -19,7 +19,8 @@ class ParamGroups(Part):
     what the architecture itself excludes (position embeddings, class tokens) are spared from weight decay.
 
     Args:
-        head_multiplier: learning rate of the head, and of what losses learn, over that of the rest; a fresh head on a pretrained backbone bears 10 and more.
+        head_multiplier: learning rate of the head, and of what losses learn, over that of the rest; a fresh head on a pretrained
+            backbone bears 10 and more.
         layer_decay: rate of a layer over that of the layer above it, in (0, 1]; with 0.75 the head has 1, the last layer 0.75, the
             one before 0.5625. 0.65 to 0.9 are common for transformers.
         rates: factor for parameters by a regular expression that is searched in their names, `backbone.model.layer4.0.conv1.weight`
@@ -80,6 +81,10 @@ class ParamGroups(Part):
         """Where each parameter lies and the factor of that place; counted over all layers, so that frozen ones shift nothing."""
         places: dict[str, tuple[str, float]] = {}
         if self.layer_decay < 1 or self.by_stage:
+            if not hasattr(model, "backbone"):
+                raise ValueError(
+                    "optim.groups: layer_decay and by_stage divide a backbone, and the model trains none; leave them out"
+                )
             stages = layer_numbers(model, coarse=self.layer_decay == 1)
             top = max(stages.values()) + 1  # the head's number
             word = "stage" if self.layer_decay == 1 else "layer"
@@ -89,6 +94,9 @@ class ParamGroups(Part):
             places[f"head.{name}"] = "head", self.head_multiplier
         for name, _ in getattr(model, "losses", nn.Module()).named_parameters():  # as new as a head
             places[f"losses.{name}"] = "losses", self.head_multiplier
+        for name, _ in model.named_parameters():
+            if (part := name.partition(".")[0]) in ("prompt", "mapping"):
+                places[name] = part, 1.0
         return places
 
     def _named_rates(self, parameters: Mapping[str, Tensor]) -> dict[str, tuple[str, float]]:

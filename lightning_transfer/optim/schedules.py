@@ -1,9 +1,10 @@
 """Learning rates over the steps of a training."""
 
 import math
+from collections.abc import Sequence
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR
 
 
 class WarmupCosine(LambdaLR):
@@ -34,3 +35,26 @@ class WarmupCosine(LambdaLR):
             return final_factor + (1 - final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
 
         super().__init__(optimizer, factor)
+
+
+class StepDecay(MultiStepLR):
+    """The rate is multiplied by a factor at some shares of the training; stepped once an optimiser step.
+
+    Args:
+        optimizer: its groups' rates are the first ones.
+        total_steps: optimiser steps of the whole training.
+        milestones: shares of the steps, in (0, 1).
+        gamma: the factor, > 0.
+
+    Raises:
+        ValueError: for a milestone or factor out of range.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total_steps: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1
+    ) -> None:
+        if not all(0 < share < 1 for share in milestones):
+            raise ValueError(f"milestones={list(milestones)} of StepDecay are shares of the steps and lie in (0, 1)")
+        if gamma <= 0:
+            raise ValueError(f"gamma={gamma} of StepDecay must be positive; 0.1 is common")
+        super().__init__(optimizer, [round(share * total_steps) for share in milestones], gamma)

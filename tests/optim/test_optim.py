@@ -9,7 +9,7 @@ from torch.optim import SGD
 from lightning_transfer.backbones import TimmBackbone
 from lightning_transfer.heads import LinearHead
 from lightning_transfer.models import Classifier
-from lightning_transfer.optim import Optim, ParamGroups, WarmupCosine
+from lightning_transfer.optim import Optim, ParamGroups, StepDecay, WarmupCosine
 
 
 def classifier():
@@ -118,3 +118,22 @@ def test_position_embeddings_do_not_decay():
 def test_refuses_factors_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         ParamGroups(**options)
+
+
+def test_step_decay_falls_at_shares_of_the_training():
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule, rates = StepDecay(optimizer, 100, milestones=[0.5, 0.72]), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1.0] * 50 + [0.1] * 22 + [0.01] * 28)
+    with pytest.raises(ValueError, match=r"milestones=\[100\] of StepDecay are shares"):
+        StepDecay(optimizer, 100, milestones=[100])
+
+
+def test_names_the_parts_of_a_prompted_model():
+    model = nn.ModuleDict({"prompt": nn.Linear(2, 2), "source": nn.Linear(2, 2).requires_grad_(False)})
+    assert [group["name"] for group in ParamGroups()(model)] == ["prompt", "prompt/no_decay"]
+    with pytest.raises(ValueError, match="divide a backbone, and the model trains none"):
+        ParamGroups(layer_decay=0.5)(model)
