@@ -70,9 +70,9 @@ def quiet_trainer(steps: int, **options: Any) -> Any:
     )  # fmt: skip
 
 
-def train(module: Any, data: Any, steps: int, folder: Path) -> Any:
+def train(module: Any, data: Any, steps: int, folder: Path, **options: Any) -> Any:
     """Train without a word, and write the last step as model.ckpt; returns the trainer."""
-    trainer = quiet_trainer(steps)
+    trainer = quiet_trainer(steps, **options)
     trainer.fit(module, data)
     trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
     return trainer

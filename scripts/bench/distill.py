@@ -107,7 +107,7 @@ def taught_by(paths: list[Path], way: str, root: Path) -> list[str]:
     versions = {"KD of five": ["--data.augmentations=20"], "KD, cached": []}  # or as many as the configuration says
     if way in versions:
         folder = str(root / "answers" / paths[0].parent.name)
-        arguments = {"teacher": teacher, "folder": folder}
+        arguments = {"teacher": teacher, "folder": folder, "precision": 16 if way == "KD of five" else 32}
         teacher = {"class_path": kind.format("CachedTeacher"), "init_args": arguments}
     return [f"--model.teacher={json.dumps(teacher)}", *versions.get(way, [])]
 
