@@ -112,11 +112,6 @@ class VisualPromptModule(TransferModule):
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
-    def source_logits(self, image: Tensor) -> Tensor:
-        """What the source says of prompted images, (B, S): what the mapping observes."""
-        logits: Tensor = self(image).features.layers[SOURCE_LOGITS]
-        return logits
-
     def complete(self) -> None:
         self.model.freeze_source()
         task = getattr(getattr(self.trainer, "datamodule", None), "task", self.task)
@@ -212,5 +207,5 @@ class VisualPromptModule(TransferModule):
         super().on_save_checkpoint(checkpoint)
         if isinstance(
             self.model.source, CheckpointSource
-        ):  # by now it knows what is in its file, which is needed no more
+        ):  # it knows by now what is in its file, which is needed no more
             checkpoint["hyper_parameters"]["source"] = describe(self.model.source, "source")

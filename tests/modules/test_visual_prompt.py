@@ -25,6 +25,7 @@ from lightning_transfer.mappings import (
 )
 from lightning_transfer.mappings.greedy import greedy
 from lightning_transfer.models import ModuleSource, SourceModel
+from lightning_transfer.models.prompted import SOURCE_LOGITS
 from lightning_transfer.optim import SPSA, NormalisedSGD
 from lightning_transfer.prompts import ExtendPrompt, FramePrompt, PaddingPrompt, RandomPatchPrompt, ShrinkPrompt
 
@@ -60,6 +61,10 @@ def source(name="test_resnet", classes=20):
 def module(prompt="frame", mapping=None, known=None, **options):
     prompt = FramePrompt() if prompt == "frame" else prompt
     return VisualPromptModule(known or source(), prompt, 4, mapping or FirstMapping(), image_size=32, **options)
+
+
+def said(made, image):
+    return made(image).features.layers[SOURCE_LOGITS]
 
 
 def data(**options):
@@ -117,7 +122,7 @@ def test_the_mapping_observes_what_training_saw_and_nothing_else(trainer):
     run.test(made, data(), verbose=False)
     assert len(made.model.mapping.seen) == calls
     made.train().step(BATCH)
-    assert torch.equal(made.model.mapping.seen[-1], made.source_logits(BATCH.image))
+    assert torch.equal(made.model.mapping.seen[-1], said(made, BATCH.image))
 
 
 @pytest.mark.parametrize("prompt", [None, PaddingPrompt(4)])
@@ -130,7 +135,7 @@ def test_a_mapping_that_counts_is_fitted_to_what_the_source_says(trainer, prompt
     if prompt is None:
         batch = collate([images.train_set[i] for i in range(46)])
         counts = torch.zeros(20, 4)
-        for source, k in zip(made.eval().source_logits(batch.image).argmax(1), batch.target, strict=True):
+        for source, k in zip(said(made.eval(), batch.image).argmax(1), batch.target, strict=True):
             counts[source, k] += 1
         torch.testing.assert_close(made.model.mapping.sources, greedy(counts))
 
@@ -273,7 +278,7 @@ def test_asks_a_black_box_twice_an_average(trainer):
     output = made.step(BATCH)
     assert box.calls == 6
     assert len(made.model.mapping.seen) == 1
-    torch.testing.assert_close(made.model.mapping.seen[0], made.source_logits(BATCH.image), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(made.model.mapping.seen[0], said(made, BATCH.image), atol=1e-2, rtol=1e-2)
     output.loss.backward()
     assert made.model.prompt.values.grad.any()
     trainer(max_epochs=1).fit(made, data())
