@@ -27,6 +27,16 @@ def refuse_under_load() -> None:
         sys.exit(f"the load is {load:.1f}: other processes would bend the figures; try again when they are done")
 
 
+def keep_memory() -> None:
+    """Start this process anew with an allocator of glibc that keeps freed memory, if it has another.
+
+    Otherwise some goes back to the system and comes again, thousands of times a step or hardly ever, by luck.
+    """
+    settings = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+    if sys.platform == "linux" and not settings.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
+
+
 def silence() -> None:
     """Keep Lightning's remarks and all warnings out of the table."""
     import lightning.pytorch  # noqa: F401  # it sets its own level when imported, so that must come first

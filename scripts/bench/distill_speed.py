@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import median, parser, refuse_under_load, report, silence
+from common import keep_memory, median, parser, refuse_under_load, report, silence
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
@@ -221,6 +221,7 @@ def main() -> None:
     arguments.add_argument("--pixels", type=int, default=64)
     arguments.add_argument("--batch", type=int, default=32)
     args = arguments.parse_args()
+    keep_memory()
     refuse_under_load()
     silence()
     whole = partial(EvalTransform, crop=1.0)

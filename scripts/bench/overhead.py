@@ -6,7 +6,6 @@ the C library to keep freed memory: by default it hands some back to the system,
 the next 12,000, whichever way it trains. Memory is the peak of processes that train one way only. The last line is one JSON object; `ratio` is ours over bare in samples a second (bar: 0.97).
 """
 
-import os
 import resource
 import statistics
 import subprocess
@@ -18,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import median, parser, refuse_under_load, report, silence
+from common import keep_memory, median, parser, refuse_under_load, report, silence
 from lightning.pytorch import Callback, Trainer
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
@@ -26,9 +25,6 @@ from torch.utils.data import DataLoader
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
 from lightning_transfer.contracts import ImageBatch
-
-# of glibc; read when a process starts
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 
 
 class Pair:
@@ -104,8 +100,7 @@ def main() -> None:
     arguments.add_argument("--backbone", default="resnet18")
     arguments.add_argument("--only", choices=("ours", "bare"), help="train one way and print its peak of memory in MiB")
     args = arguments.parse_args()
-    if sys.platform == "linux" and not KEEP_MEMORY.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
+    keep_memory()
     silence()
     both = Pair(args)
     if args.only:
