@@ -24,6 +24,12 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_picture(figure: Any, path: Path) -> None:
+    """Write a figure of matplotlib as PNG."""
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=150)
+
+
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[str] = ()) -> None:
     """Write one line a row under the first row's keys.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 
 @pytest.fixture
@@ -31,6 +31,21 @@ def trainer(tmp_path):
         return Trainer(default_root_dir=tmp_path, **{**quiet, "enable_checkpointing": False, **options})
 
     return make
+
+
+class HaltAfter(Callback):
+    """Breaks a training off once it had as many epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+@pytest.fixture
+def halt_after():
+    return HaltAfter
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.models import PromptedModel
 from lightning_transfer.parts import Part
-from lightning_transfer.prompts.show import draw_examples, draw_mapping, draw_prompt, mapping_matrix
+from lightning_transfer.reports.prompts import draw_examples, draw_mapping, draw_prompt, mapping_matrix
 
 
 class LogPrompt(Part, Callback):

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from lightning_transfer.callbacks.adapter_checkpoint import AdapterCheckpoint
-from lightning_transfer.files import whole, write_csv
+from lightning_transfer.files import write_csv, write_picture
 from lightning_transfer.parts import Part
 
 
@@ -131,8 +131,7 @@ class RateFinder(Part, Callback):
         smoothed = [row["smoothed"] for row in self.rows]
         axes.set_ylim(0, 1.5 * max(smoothed[0], min(smoothed)))  # the divergence would flatten everything else
         axes.legend()
-        with whole(folder / "rates.png") as partial:
-            figure.savefig(partial, format="png", dpi=150)
+        write_picture(figure, folder / "rates.png")
 
 
 def steepest(losses: Sequence[float]) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lightning_transfer.files import whole
+from lightning_transfer.files import write_picture
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -59,5 +59,4 @@ def draw_curves(rows: Sequence[Mapping[str, float]], x: str, marked: float, path
     axes.set_xlabel(f"{x} (0 is the source, 1 the tuned model)")
     axes.grid(alpha=0.3)
     axes.legend()
-    with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=150)
+    write_picture(figure, path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lightning_transfer.files import whole
+from lightning_transfer.files import write_picture
 from lightning_transfer.metrics.correlation import sizes
 from lightning_transfer.reports.pictures import shortened
 
@@ -51,5 +51,4 @@ def draw_differences(
         axes.set_yticks(range(len(names)), names if i % columns == 0 else [""] * len(names), fontsize=6)
     figure.colorbar(shown, ax=grid, shrink=0.8).ax.tick_params(labelsize=8)
     figure.suptitle(headline, fontsize=9)
-    with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=150)
+    write_picture(figure, path)

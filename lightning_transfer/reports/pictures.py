@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from lightning_transfer.files import whole
+from lightning_transfer.files import write_picture
 from lightning_transfer.metrics.weighted import BINS, bin_of
 
 _NUMBERED = 25  # classes up to which the counts are written into the cells
@@ -53,7 +53,7 @@ def draw_confusion(counts: Tensor, class_names: Sequence[str], path: Path) -> No
     empty = int((images == 0).sum())
     if empty:
         axes.set_title(f"grey: {empty} of {classes} classes without images", fontsize=9)
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 def draw_reliability(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -> None:
@@ -89,7 +89,7 @@ def draw_reliability(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -
     axes[0, 0].set_ylabel("share that is right")
     axes[0, 0].legend(loc="upper left", fontsize=8)
     axes[1, 0].set_ylabel("predictions")
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 def draw_scatter(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -> None:
@@ -117,7 +117,7 @@ def draw_scatter(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -> No
         axes.scatter(true.numpy(), predicted.numpy(), s=14, alpha=faint, color=_RIGHT, linewidths=0)
         axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true", ylabel="predicted")
         axes.set_title(title, fontsize=9)
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 class Wrong(NamedTuple):
@@ -159,7 +159,7 @@ def draw_worst(
             row.said, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=_WRONG
         )
     figure.suptitle((" " if columns > 2 else "\n").join(legend), fontsize=8, color="0.3")
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 def shortened(name: str, length: int) -> str:
@@ -170,8 +170,3 @@ def shortened(name: str, length: int) -> str:
         'transp…icles'
     """
     return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length - length // 2 - 1) :]}"
-
-
-def _save(figure: Any, path: Path) -> None:
-    with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=150)

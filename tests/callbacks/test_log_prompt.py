@@ -12,7 +12,7 @@ from lightning_transfer.data import FakeData
 from lightning_transfer.mappings import FirstMapping
 from lightning_transfer.models import SourceModel
 from lightning_transfer.prompts import PaddingPrompt, RandomPatchPrompt
-from lightning_transfer.prompts.show import draw_mapping, mapping_matrix
+from lightning_transfer.reports.prompts import draw_mapping, mapping_matrix
 
 NAMES = {"prompt", "prompted", "mapping"}
 

@@ -113,18 +113,12 @@ def test_zero_initialised_twins_train_once_unfrozen(trainer):
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, stop):
-    class StopAfter(Callback):
-        def on_train_epoch_end(self, trainer, module):
-            trainer.should_stop = trainer.current_epoch + 1 == self.epochs
-
+def test_resumed_equals_uninterrupted(trainer, halt_after, tmp_path, monkeypatch, stop):
     def run(name, epochs, ckpt=None):
         monkeypatch.setenv("PL_GLOBAL_SEED", str(seed_everything(5)))
-        halt = StopAfter()
-        halt.epochs = epochs
         saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)
         phases = Phases([Phase("backbone", "freeze"), Phase("stage -1", start=1, rate=0.5), Phase("all", start=2)])
-        run = trainer(max_epochs=4, callbacks=[phases, halt, saved], enable_checkpointing=True)
+        run = trainer(max_epochs=4, callbacks=[phases, halt_after(epochs), saved], enable_checkpointing=True)
         run.fit(module(optimizer=partial(AdamW, lr=0.01)), data(), ckpt_path=ckpt, weights_only=True)
         return saved.best_model_path, torch.load(saved.best_model_path, weights_only=True)
 

@@ -183,17 +183,14 @@ def test_the_pass_draws_nothing_that_training_would_draw(trainer):
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize("mapping", [FrequencyMapping, IterativeMapping, partial(BayesianMapping, top_k=3)])
-def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, mapping):
-    class StopAfter(Callback):
-        def on_train_epoch_end(self, trainer, module):
-            trainer.should_stop = trainer.current_epoch + 1 == self.epochs
-
+def test_resumed_equals_uninterrupted(trainer, halt_after, tmp_path, monkeypatch, mapping):
     def run(name, epochs, ckpt=None):
         monkeypatch.setenv("PL_GLOBAL_SEED", str(seed_everything(5)))
-        halt, watch = StopAfter(), Watch()
-        halt.epochs = epochs
+        watch = Watch()
         saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)
-        fit = trainer(max_epochs=4, callbacks=[RemapLabels(), watch, halt, saved], enable_checkpointing=True)
+        fit = trainer(
+            max_epochs=4, callbacks=[RemapLabels(), watch, halt_after(epochs), saved], enable_checkpointing=True
+        )
         fit.fit(Tiny(mapping(), rate=3.0), data(), ckpt_path=ckpt, weights_only=True)
         return saved.best_model_path, torch.load(saved.best_model_path, weights_only=True)["state_dict"], watch
 

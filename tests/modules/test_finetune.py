@@ -187,7 +187,7 @@ def test_accumulated_gradients_equal_those_of_one_batch_and_do_not_stay(trainer)
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize(("workers", "mixing"), [(0, MixupOrCutMix()), (2, None)])
-def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, workers, mixing):
+def test_resumed_equals_uninterrupted(trainer, halt_after, tmp_path, monkeypatch, workers, mixing):
     """Bit for bit: weights, optimiser and schedule, with shuffling, augmentation, mixing and dropout, in new processes of workers."""
 
     def run(name, stop=3, ckpt=None):
@@ -198,16 +198,9 @@ def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, workers, m
             TimmBackbone("test_vit", False, options), 4, Optim(partial(AdamW, lr=0.01)), image_size=32, mixing=mixing
         )
         saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)  # after validation, as the command line does
-        run = trainer(max_epochs=3, callbacks=[StopAfter(stop), saved], enable_checkpointing=True)
+        run = trainer(max_epochs=3, callbacks=[halt_after(stop), saved], enable_checkpointing=True)
         run.fit(module, FakeData(image_size=32, batch_size=8, num_workers=workers), ckpt_path=ckpt, weights_only=True)
         return saved.best_model_path, torch.load(saved.best_model_path, weights_only=True)
-
-    class StopAfter(Callback):
-        def __init__(self, epochs):
-            self.epochs = epochs
-
-        def on_train_epoch_end(self, trainer, module):
-            trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
 
     _, whole = run("whole")
     path, _ = run("part", stop=1)

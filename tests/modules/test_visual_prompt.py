@@ -236,7 +236,7 @@ def test_a_ring_of_thirty_pixels_is_a_small_file(trainer):
 
 @pytest.mark.parametrize(("prompt", "gradient"), [(RandomPatchPrompt(8), None), (PaddingPrompt(2), SPSA(averages=2))])
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, prompt, gradient):
+def test_resumed_equals_uninterrupted(trainer, halt_after, tmp_path, monkeypatch, prompt, gradient):
     known = source()
 
     def run(name, stop=3, ckpt=None):
@@ -244,16 +244,9 @@ def test_resumed_equals_uninterrupted(trainer, tmp_path, monkeypatch, prompt, gr
         monkeypatch.setenv("PL_GLOBAL_SEED", "5")
         made = module(prompt, LinearMapping(), known, optim=Optim(partial(Adam, lr=0.01)), gradient=gradient)
         saved = ModelCheckpoint(tmp_path / name, every_n_epochs=1)
-        run = trainer(max_epochs=3, callbacks=[StopAfter(stop), saved], enable_checkpointing=True)
+        run = trainer(max_epochs=3, callbacks=[halt_after(stop), saved], enable_checkpointing=True)
         run.fit(made, data(batch_size=8), ckpt_path=ckpt, weights_only=True)
         return saved.best_model_path, torch.load(saved.best_model_path, weights_only=True)
-
-    class StopAfter(Callback):
-        def __init__(self, epochs):
-            self.epochs = epochs
-
-        def on_train_epoch_end(self, trainer, module):
-            trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
 
     _, whole = run("whole")
     path, _ = run("part", stop=1)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from lightning_transfer.files import whole
+from lightning_transfer.files import write_picture
 from lightning_transfer.prompts.base import COLOURS, PixelPrompt
 from lightning_transfer.reports.pictures import shortened
 
@@ -42,7 +41,7 @@ def draw_prompt(prompt: PixelPrompt, path: Path) -> None:
     right.set(xlabel="cycles a pixel, across", ylabel="cycles a pixel, down")
     right.set_title("spectrum of its mean over the colours", fontsize=9)
     figure.colorbar(drawn, ax=right, label="log10 amplitude", shrink=0.8)
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 @torch.no_grad()
@@ -62,7 +61,7 @@ def draw_examples(prompt: PixelPrompt, images: Tensor, path: Path) -> None:
         axes.imshow(make_grid(row.float().cpu(), nrow=len(row)).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.axis("off")
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 @torch.no_grad()
@@ -102,7 +101,7 @@ def draw_mapping(
     left_out = len(weights) - len(shown)
     axes.set_title(f"label mapping{f', without {left_out} further targets' if left_out else ''}", fontsize=9)
     figure.colorbar(drawn, ax=axes, label="weight")
-    _save(figure, path)
+    write_picture(figure, path)
 
 
 def _columns(weights: Tensor) -> list[int]:
@@ -113,8 +112,3 @@ def _columns(weights: Tensor) -> list[int]:
 
 def _named(names: Sequence[str] | None, number: int) -> str:
     return shortened(names[number], 26) if names else str(number)
-
-
-def _save(figure: Any, path: Path) -> None:
-    with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
