@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.cli import instantiate_module
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lightning_transfer.checkpoint import check_hyperparameters, import_class
+from lightning_transfer.checkpoint import rebuild
 from lightning_transfer.errors import sentence
 from lightning_transfer.files import whole
 
@@ -70,10 +69,9 @@ def load_adapter(path: str | Path, **kwargs: Any) -> "TransferModule":
     """
     tensors, metadata = _read(Path(path))
     hparams = json.loads(metadata[_HPARAMS])
-    check_hyperparameters(hparams, kwargs)
-    arguments = {name: value for name, value in hparams.items() if not name.startswith("_")} | kwargs
+    arguments = hparams | kwargs
     try:
-        module: TransferModule = instantiate_module(import_class(hparams["_class_path"]), arguments)
+        module: TransferModule = rebuild(hparams, kwargs)
     except ValueError as error:  # jsonargparse packs a part's own complaint into its tree of alternatives
         raise ValueError(f"the base of the adapter {str(path)!r} cannot be built: {sentence(error)}") from error
     state = module.state_dict()

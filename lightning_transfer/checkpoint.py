@@ -64,6 +64,25 @@ def save_init_args(module: Any) -> None:
     module.save_hyperparameters(hparams, logger=logged)
 
 
+def rebuild(hparams: Mapping[str, Any], replacing: Mapping[str, Any] | None = None) -> Any:
+    """Build a module of its hyper-parameters, without its weights.
+
+    Args:
+        hparams: of a checkpoint or an adapter; the command line's also hold what it links to modules that take no such argument.
+        replacing: arguments that stand in for those recorded.
+
+    Raises:
+        ValueError: for classes that may not be imported, or arguments that nothing recorded and nobody gives.
+    """
+    from lightning.pytorch.cli import instantiate_module
+
+    check_hyperparameters(hparams, replacing)
+    made = import_class(hparams["_class_path"])
+    known = inspect.signature(made).parameters
+    given = {name: value for name, value in hparams.items() if name in known}
+    return instantiate_module(made, given | dict(replacing or {}))
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Open a checkpoint on the CPU, without unpickling anything but tensors and plain data.
 

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.cli import instantiate_module
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from lightning_transfer import hashes
-from lightning_transfer.checkpoint import check_hyperparameters, expects_checkpoint, import_class, read_checkpoint
+from lightning_transfer.checkpoint import expects_checkpoint, read_checkpoint, rebuild
 from lightning_transfer.contracts import Prediction
 from lightning_transfer.models.source import Source
 
@@ -34,7 +33,7 @@ class CheckpointSource(Source):
         super().__init__()
         try:
             with isolate_rng():  # what a training draws does not depend on how its source is built
-                module = _rebuilt(json.loads(arguments)) if arguments and expects_checkpoint() else _read(path)
+                module = rebuild(json.loads(arguments)) if arguments and expects_checkpoint() else _read(path)
             if not expects_checkpoint() or arguments is None:
                 sha256, arguments = _recorded(Path(path), sha256)
         except (FileNotFoundError, ValueError) as error:
@@ -68,14 +67,6 @@ def _read(path: str | Path) -> "TransferModule":
     from lightning_transfer.modules.base import TransferModule  # which knows of models
 
     module: TransferModule = TransferModule.load_from_checkpoint(path, map_location="cpu")
-    return module
-
-
-def _rebuilt(arguments: dict[str, Any]) -> "TransferModule":
-    """The module without its weights, which a checkpoint is about to bring."""
-    check_hyperparameters(arguments)
-    given = {name: value for name, value in arguments.items() if not name.startswith("_")}
-    module: TransferModule = instantiate_module(import_class(arguments["_class_path"]), given)
     return module
 
 

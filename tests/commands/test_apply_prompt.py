@@ -78,3 +78,15 @@ def test_complains(trained, trainer, complaint):
     assert "holds a FinetuneModule without a prompt of pixels" in complaint(
         "apply_prompt", "--prompt=tuned.ckpt", *given
     )
+
+
+def test_a_prompt_of_the_command_line(trained):
+    """Whose hyper-parameters hold what the command line links, whether the module takes it or not."""
+    main([
+        "fit", "--model=VisualPromptModule", "--model.source=SourceModel", "--model.source.name=test_resnet",
+        "--model.source.pretrained=source.safetensors", "--model.prompt=FramePrompt", "--model.mapping=FirstMapping", "--data=FakeData",
+        "--data.image_size=32", "--data.num_workers=0", "--config=smoke", "--trainer.callbacks+=AdapterCheckpoint",
+    ])  # fmt: skip
+    (adapter,) = Path("runs").rglob("adapter.safetensors")
+    main(["apply_prompt", "--prompt", str(adapter), "--images=photos/a.png", "--out=out"])
+    assert Path("out/a.png").is_file()
