@@ -31,6 +31,7 @@ from lightning_transfer.mappings import (
     LabelMapping,
     LinearMapping,
     RandomMapping,
+    SemanticMapping,
 )
 from lightning_transfer.models import SourceModel
 from lightning_transfer.optim import ParamGroups, WarmupCosine
@@ -55,6 +56,7 @@ WAYS = {
     "no prompt, frequency": Way(None, FrequencyMapping),
     "no prompt, Bayesian": Way(None, BayesianMapping),
     "no prompt, Bayesian of the likeliest": Way(None, partial(BayesianMapping, top_k=0.15)),
+    "no prompt, semantic": Way(None, SemanticMapping),
     "no prompt, linear": Way(None, LinearMapping, (0.001, 0.01)),
     "ring of 4": Way(partial(PaddingPrompt, 4), IterativeMapping, RATES),
     "ring of 10": Way(partial(PaddingPrompt, 10), IterativeMapping, RATES),
@@ -62,6 +64,7 @@ WAYS = {
     "ring of 30": Way(partial(PaddingPrompt, 30), IterativeMapping, RATES),
     "patch of 16": Way(partial(PatchPrompt, 16), IterativeMapping, RATES),
     "single pixel": Way(partial(PatchPrompt, 1), IterativeMapping, RATES),
+    "single pixel, first classes": Way(partial(PatchPrompt, 1), FirstMapping, RATES),
     "whole frame": Way(FramePrompt, IterativeMapping, RATES),
     "shrunk to 48": Way(partial(ShrinkPrompt, 48, SIDE), IterativeMapping, RATES),
     "whole frame, linear": Way(FramePrompt, LinearMapping, (0.001, 0.01)),
@@ -84,7 +87,7 @@ def images(name: str, seed: int) -> ImageData:
     )
 
 
-def module(name: str, way: Way, rate: float, data: ImageData) -> Any:
+def module(name: str, way: Way, rate: float, seed: int, data: ImageData) -> Any:
     """What is trained and measured."""
     if way.mapping is None:
         optim = Optim(
@@ -94,8 +97,9 @@ def module(name: str, way: Way, rate: float, data: ImageData) -> Any:
         return FinetuneModule(TimmBackbone(IMAGENET, "packaged"), data.num_classes, optim, edits=edits)
     optim = Optim(partial(Adam, lr=rate), partial(WarmupCosine, warmup=0.1))
     prompt = way.prompt() if way.prompt else None
+    mapping = RandomMapping(seed) if way.mapping is RandomMapping else way.mapping()
     return VisualPromptModule(
-        SourceModel(IMAGENET, "packaged"), prompt, data.num_classes, way.mapping(), optim,
+        SourceModel(IMAGENET, "packaged"), prompt, data.num_classes, mapping, optim,
         class_names=data.class_names, image_size=SIDE,
     )  # fmt: skip
 
@@ -104,10 +108,10 @@ def measure(data_name: str, name: str, rate: float, seed: int, steps: int, folde
     """Train, and measure the last step on validation and test."""
     seed_everything(seed, verbose=False)
     way, data = WAYS[name], images(data_name, seed)
-    made = module(name, way, rate, data)
+    made = module(name, way, rate, seed, data)
     begin = time.perf_counter()
     # what is counted is counted before the first step; other mappings without a prompt have nothing to learn
-    learns = way.prompt or way.mapping not in (FirstMapping, RandomMapping)
+    learns = way.prompt or way.mapping not in (FirstMapping, RandomMapping, SemanticMapping)
     trainer = train(made, data, steps if rate else 1, folder) if learns else quiet_trainer(0)
     seconds = time.perf_counter() - begin
     (val,) = trainer.validate(made, data, verbose=False)
