@@ -10,9 +10,9 @@ from torch.nn.functional import normalize
 
 from lightning_transfer.contracts import Prediction
 from lightning_transfer.losses.distill.feature import FeatureLoss, pooled
-from lightning_transfer.losses.distill.gather import gathered
 from lightning_transfer.losses.distill.info_nce import require_one_layer
 from lightning_transfer.losses.distill.logit import check_temperature
+from lightning_transfer.losses.gather import gathered
 from lightning_transfer.seeds import derived_seed, run_seed
 
 _SMALL = 1e-7  # the authors', eps

@@ -8,8 +8,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from lightning_transfer.contracts import Prediction
 from lightning_transfer.losses.distill.feature import FeatureLoss, pooled
-from lightning_transfer.losses.distill.gather import gathered
 from lightning_transfer.losses.distill.logit import check_temperature
+from lightning_transfer.losses.gather import gathered
 
 
 class InfoNCE(FeatureLoss):
