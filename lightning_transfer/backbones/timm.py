@@ -134,4 +134,4 @@ def create_timm(name: str, options: dict[str, Any]) -> nn.Module:
     architectures = timm.list_models()
     near = difflib.get_close_matches(name.split(".")[0], architectures, n=3, cutoff=0.5)
     hint = f"nearest names: {', '.join(near)}" if near else "timm.list_models() lists them"
-    raise ValueError(f"backbone={name!r} is no model of timm; {hint}")
+    raise ValueError(f"{name!r} is no model of timm; {hint}")

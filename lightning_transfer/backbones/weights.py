@@ -56,9 +56,9 @@ def _load_from_hub(model: nn.Module, name: str, options: dict[str, Any], require
         reason = str(error).splitlines()[0]
     remedy = "pretrained=false starts from random weights, pretrained=packaged or a file's path needs no hub"
     if required:
-        raise FileNotFoundError(f"no pretrained weights for backbone={name!r}: {reason} ({remedy})")
+        raise FileNotFoundError(f"no pretrained weights for {name!r}: {reason} ({remedy})")
     warn(
-        f"backbone={name!r} starts from RANDOM weights, since pretrained=auto found none: {reason} ({remedy})",
+        f"{name!r} starts from RANDOM weights, since pretrained=auto found none: {reason} ({remedy})",
         stacklevel=2,
     )
 

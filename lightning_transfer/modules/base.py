@@ -222,7 +222,7 @@ class TransferModule(Part, LightningModule, ABC):
         except (AssertionError, RuntimeError, ValueError) as error:
             height, width = image.shape[-2:]
             raise ValueError(
-                f"the backbone refuses images of {height}x{width} pixels: {error}; set another image_size"
+                f"the model refuses images of {height}x{width} pixels: {error}; set another image_size"
             ) from error
         finally:
             self.train(training)

@@ -7,6 +7,7 @@ import os
 import shutil
 import statistics
 import sys
+import time
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -86,3 +87,21 @@ def train(module: Any, data: Any, steps: int, folder: Path, **options: Any) -> A
     trainer.fit(module, data)
     trainer.save_checkpoint(folder / "model.ckpt", weights_only=True)
     return trainer
+
+
+def second_epoch(data: Any, module: Any) -> float:
+    """Seconds of the second of two epochs of a training on the CPU that writes nothing and validates nothing."""
+    from lightning.pytorch import Callback, Trainer
+
+    ends: list[float] = []
+
+    class Clock(Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            ends.append(time.perf_counter())
+
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0, callbacks=[Clock()],
+    )  # fmt: skip
+    trainer.fit(module, data)
+    return ends[1] - ends[0]

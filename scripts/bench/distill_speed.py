@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import keep_memory, median, parser, refuse_under_load, report, silence
-from lightning.pytorch import Callback, Trainer
+from common import keep_memory, median, parser, refuse_under_load, report, second_epoch, silence
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 from torch.optim import SGD
@@ -33,16 +32,6 @@ from lightning_transfer.models import Classifier, SourceModel
 from lightning_transfer.teachers import CachedTeacher, ModuleTeacher, Teacher
 
 TEMPERATURE, CLASSES = 4.0, 11
-
-
-class Clock(Callback):
-    """When each epoch ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        self.ends.append(time.perf_counter())
 
 
 class Scores(nn.Module):
@@ -88,26 +77,15 @@ def sgd() -> Optim:
     return Optim(partial(SGD, lr=0.01, momentum=0.9), schedule=None)
 
 
-def by_trainer(data: StampsData, module: Any) -> float:
-    """Seconds of the second of two epochs."""
-    clock = Clock()
-    trainer = Trainer(
-        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0, callbacks=[clock],
-    )  # fmt: skip
-    trainer.fit(module, data)
-    return clock.ends[1] - clock.ends[0]
-
-
 def plain(data: StampsData) -> float:
     """The student without a teacher."""
-    return by_trainer(data, FinetuneModule(backbone(), CLASSES, sgd()))
+    return second_epoch(data, FinetuneModule(backbone(), CLASSES, sgd()))
 
 
 def taught(data: StampsData, by: Teacher) -> float:
     """The student with one."""
     losses, weights = {"labels": Labels(), "soft": SoftTargetKL(TEMPERATURE)}, {"labels": 0.5, "soft": 0.5}
-    return by_trainer(data, DistillModule(backbone(), by, CLASSES, losses, weights, optim=sgd()))
+    return second_epoch(data, DistillModule(backbone(), by, CLASSES, losses, weights, optim=sgd()))
 
 
 def live(data: StampsData) -> float:

@@ -54,7 +54,7 @@ def test_names_the_nearest_models():
 
 
 def test_says_how_to_do_without_the_hub():
-    with pytest.raises(FileNotFoundError, match=r"no pretrained weights for backbone='resnet18'.*pretrained=false"):
+    with pytest.raises(FileNotFoundError, match=r"no pretrained weights for 'resnet18'.*pretrained=false"):
         TimmBackbone("resnet18", pretrained=True)
     with pytest.warns(UserWarning, match="RANDOM weights"):
         TimmBackbone("resnet18")

@@ -128,5 +128,5 @@ def test_says_what_is_wrong_with_a_folder_or_the_hub(tmp_path):
     with pytest.raises(FileNotFoundError, match="valid sources"):
         TimmBackbone("drive:x")
     (tmp_path / "config.json").write_text('{"architecture": "test_resnet", "pretrained_cfg": {}}')
-    with pytest.raises(FileNotFoundError, match="no pretrained weights for backbone='local-dir"):
+    with pytest.raises(FileNotFoundError, match="no pretrained weights for 'local-dir"):
         TimmBackbone(f"local-dir:{tmp_path}")

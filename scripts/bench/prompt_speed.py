@@ -1,0 +1,209 @@
+"""The speed of visual prompting: beside a bare loop, fine-tuning, and the code of Bahng et al.; memory beside fine-tuning.
+
+usage: git clone https://github.com/hjbahng/visual_prompting reference
+       python scripts/bench/prompt_speed.py [--reference reference] [--rounds 5] [--pixels 128] [--batch 32]
+A ring (30 of 224 pixels, in standard deviations) before ImageNet EfficientNet-Lite0, on stamps that stay in memory. In each round all ways train two epochs in
+turn, of which the second counts. `iterative` counts classes beside. The reference is run as it is but for `.cuda()`, which does nothing
+here; its model's weights keep `requires_grad`, so that it computes gradients that no one uses; with it, and with weights frozen and
+channels last. Memory is the peak of processes that train one way only. The last line is one JSON object; bars: ours over bare seconds 1.03,
+ours over fine-tuning 0.75, the reference over ours 1.0.
+"""
+
+import io
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from common import keep_memory, median, parser, refuse_under_load, report, second_epoch, silence
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_transfer import FinetuneModule, Optim, TimmBackbone, VisualPromptModule
+from lightning_transfer.data import EvalTransform, StampsData
+from lightning_transfer.mappings import FirstMapping, IterativeMapping, LabelMapping
+from lightning_transfer.models import SourceModel
+from lightning_transfer.prompts import PaddingPrompt
+
+IMAGENET, RATE, MOMENTUM = "tf_efficientnet_lite0", 0.1, 0.9
+Way = Callable[[StampsData], float]
+
+
+class Logits(nn.Module):
+    """The source's network alone, for images that are normalised already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = SourceModel(IMAGENET, "packaged").model.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return logits
+
+
+class Normalised(Dataset[tuple[Tensor, Tensor]]):
+    """Our training images, normalised as the reference's are."""
+
+    def __init__(self, data: StampsData) -> None:
+        self.images = data.train_set
+        self.mean, self.std = SourceModel(IMAGENET, "packaged").statistics()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, target, *_ = self.images[index]  # type: ignore[misc]  # all can be read
+        return (image - self.mean) / self.std, target
+
+
+def sgd() -> Optim:
+    """The same optimiser for all."""
+    return Optim(partial(SGD, lr=RATE, momentum=MOMENTUM), schedule=None)
+
+
+def prompted(data: StampsData, mapping: LabelMapping) -> VisualPromptModule:
+    """A ring before the source."""
+    ring = PaddingPrompt(width(data.image_size), space="normalised", init="normal")
+    source = SourceModel(IMAGENET, "packaged")
+    return VisualPromptModule(source, ring, data.num_classes, mapping, sgd(), image_size=data.image_size)
+
+
+def width(pixels: int) -> int:
+    """Of the ring: 30 of 224."""
+    return round(pixels * 30 / 224)
+
+
+def ours(data: StampsData) -> float:
+    """The first classes, as the reference has them."""
+    return second_epoch(data, prompted(data, FirstMapping()))
+
+
+def iterative(data: StampsData) -> float:
+    """The classes are counted and mapped anew."""
+    return second_epoch(data, prompted(data, IterativeMapping()))
+
+
+def tuned(data: StampsData) -> float:
+    """All weights are trained."""
+    return second_epoch(data, FinetuneModule(TimmBackbone(IMAGENET, "packaged"), data.num_classes, sgd()))
+
+
+def bare(data: StampsData) -> float:
+    """The same forward pass and the gradient of the prompt, and nothing else."""
+    model = prompted(data, FirstMapping()).model.train().to(memory_format=torch.channels_last)
+    optimizer = SGD([p for p in model.parameters() if p.requires_grad], lr=RATE, momentum=MOMENTUM)
+    loader = data.train_dataloader()
+    for _ in range(2):
+        begin = time.perf_counter()
+        for batch in loader:
+            image = batch.image.contiguous(memory_format=torch.channels_last)
+            loss = cross_entropy(model(image).logits, batch.target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return time.perf_counter() - begin
+
+
+def theirs(data: StampsData, frozen: bool) -> float:
+    """The reference's prompt and loop."""
+    import main_vision  # type: ignore[import-not-found]
+    from models import prompters  # type: ignore[import-not-found]
+
+    model = (
+        Logits().requires_grad_(not frozen).to(memory_format=torch.channels_last if frozen else torch.contiguous_format)
+    )
+    prompt = prompters.padding(SimpleNamespace(prompt_size=width(data.image_size), image_size=data.image_size))
+    optimizer = SGD(prompt.parameters(), lr=RATE, momentum=MOMENTUM)
+    loader: Any = DataLoader(Normalised(data), data.batch_size, shuffle=True, drop_last=True)
+    options = SimpleNamespace(print_freq=10**9, save_freq=10**9, use_wandb=False)
+    main_vision.save_checkpoint = lambda *_, **__: None  # it writes one at the first step of each epoch
+    common = (list(range(data.num_classes)), loader, model, prompt, optimizer, lambda _: RATE, nn.CrossEntropyLoss())
+    for epoch in range(2):
+        begin = time.perf_counter()
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            main_vision.train(*common, epoch, options)
+    return time.perf_counter() - begin
+
+
+def ways(reference: Path | None) -> dict[str, Way]:
+    """All that can be run here."""
+    found: dict[str, Way] = {"bare": bare, "ours": ours, "iterative": iterative, "tuned": tuned}
+    if reference:
+        sys.path.insert(0, str(reference))
+        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
+        found |= {"reference": partial(theirs, frozen=False), "reference, frozen": partial(theirs, frozen=True)}
+    return found
+
+
+def peak(name: str) -> float:
+    """Peak memory of a process that trains one way only, in MiB."""
+    command = [sys.executable, *sys.argv, "--only", name]
+    return float(subprocess.check_output(command, stderr=subprocess.DEVNULL).split()[-1])
+
+
+def images(args: Namespace) -> StampsData:
+    """Stamps that stay in memory."""
+    whole = partial(EvalTransform, crop=1.0)
+    data = StampsData(image_size=args.pixels, batch_size=args.batch, cache=True, train_transform=whole)
+    data.setup("fit")
+    return data
+
+
+def main() -> None:
+    """Time all ways in turn, or train one way only and print the peak of memory."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--reference", type=Path, help="folder of the reference's code; left out if not given")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--pixels", type=int, default=128)
+    arguments.add_argument("--batch", type=int, default=32)
+    arguments.add_argument("--only", help="train one way and print its peak of memory in MiB")
+    args = arguments.parse_args()
+    keep_memory()
+    silence()
+    chosen = ways(args.reference)
+    if args.only:
+        chosen[args.only](images(args))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        return
+    refuse_under_load()
+    memory = {
+        name: peak(name) for name in ("ours", "tuned")
+    }  # first: a process begins with the peak of the one that starts it
+    data = images(args)
+    seconds: dict[str, list[float]] = {name: [] for name in chosen}
+    for number in range(args.rounds):
+        for name, way in chosen.items():
+            seconds[name].append(way(data))
+        print(
+            f"round {number + 1}:",
+            "  ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items()),
+            flush=True,
+        )
+    pairs = {
+        "ours_over_bare": ("ours", "bare"),
+        "iterative_over_ours": ("iterative", "ours"),
+        "ours_over_tuned": ("ours", "tuned"),
+    }
+    pairs |= {f"{name}_over_ours": (name, "ours") for name in chosen if name.startswith("reference")}
+    figures: dict[str, object] = {}
+    for name, (first, second) in pairs.items():
+        ratios = [a / b for a, b in zip(seconds[first], seconds[second], strict=True)]
+        print(f"{name}: {median(ratios)}")
+        figures[name] = statistics.median(ratios)
+    print("peak memory:", ", ".join(f"{name} {value:.0f} MiB" for name, value in memory.items()))
+    report(figures | {f"{name}_mib": value for name, value in memory.items()})
+
+
+if __name__ == "__main__":
+    main()
