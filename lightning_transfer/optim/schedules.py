@@ -13,20 +13,26 @@ class WarmupCosine(LambdaLR):
     Args:
         optimizer: its groups' rates are the peaks.
         total_steps: optimiser steps of the whole training.
-        warmup: steps of the warm-up as a share of all, in [0, 1).
+        warmup: length of the warm-up: below 1 a share of all steps, from 1 on a number of steps.
         final_factor: last rate over peak rate.
 
     Raises:
-        ValueError: for a warm-up outside [0, 1).
+        ValueError: for a warm-up below 0, a fraction above 1, or one as long as the training.
 
     Reference:
         Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation 5, without restarts.
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1, final_factor: float = 0.01) -> None:
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup={warmup} is a share of the steps and lies in [0, 1); 0.1 is common")
-        warmup_steps = round(warmup * total_steps)
+        if warmup < 0 or (warmup >= 1 and warmup != round(warmup)):
+            raise ValueError(
+                f"warmup={warmup} must be a share of the steps in [0, 1), or a whole number of steps; 0.1 is common"
+            )
+        warmup_steps = round(warmup if warmup >= 1 else warmup * total_steps)
+        if warmup >= 1 and warmup_steps >= total_steps:
+            raise ValueError(
+                f"warmup={warmup_steps} steps are as long as the training, which has {total_steps}; 0.1 is a tenth of it"
+            )
 
         def factor(step: int) -> float:
             if step < warmup_steps:

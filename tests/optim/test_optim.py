@@ -38,9 +38,10 @@ def test_head_learns_faster_and_norms_do_not_decay():
     }
 
 
-def test_schedule_equals_the_formula():
+@pytest.mark.parametrize("warmup", [0.2, 4])  # a share, and steps
+def test_schedule_equals_the_formula(warmup):
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule, rates = WarmupCosine(optimizer, 20, warmup=0.2, final_factor=0.1), []
+    schedule, rates = WarmupCosine(optimizer, 20, warmup=warmup, final_factor=0.1), []
     for _ in range(20):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
@@ -48,6 +49,19 @@ def test_schedule_equals_the_formula():
     assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     assert rates[12] == pytest.approx(2 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 8 / 16))))
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "message"),
+    [
+        (-0.1, "warmup=-0.1 must be"),
+        (1.5, "warmup=1.5 must be"),
+        (20, "20 steps are as long as the training, which has 20"),
+    ],
+)
+def test_refuses_a_warm_up_that_is_none(warmup, message):
+    with pytest.raises(ValueError, match=message):
+        WarmupCosine(SGD([nn.Parameter(torch.zeros(1))], lr=1.0), 20, warmup=warmup)
 
 
 def test_refuses_endless_training_and_frozen_models():
