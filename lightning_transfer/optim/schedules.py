@@ -13,11 +13,11 @@ class WarmupCosine(LambdaLR):
     Args:
         optimizer: its groups' rates are the peaks.
         total_steps: optimiser steps of the whole training.
-        warmup: length of the warm-up: below 1 a share of all steps, from 1 on a number of steps.
+        warmup: length of the warm-up: below 1 a share of all steps, from 1 on a number of steps, within which a shorter training ends.
         final_factor: last rate over peak rate.
 
     Raises:
-        ValueError: for a warm-up below 0, a fraction above 1, or one as long as the training.
+        ValueError: for a warm-up below 0, or a broken number of steps.
 
     Reference:
         Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation 5, without restarts.
@@ -29,10 +29,6 @@ class WarmupCosine(LambdaLR):
                 f"warmup={warmup} must be a share of the steps in [0, 1), or a whole number of steps; 0.1 is common"
             )
         warmup_steps = round(warmup if warmup >= 1 else warmup * total_steps)
-        if warmup >= 1 and warmup_steps >= total_steps:
-            raise ValueError(
-                f"warmup={warmup_steps} steps are as long as the training, which has {total_steps}; 0.1 is a tenth of it"
-            )
 
         def factor(step: int) -> float:
             if step < warmup_steps:

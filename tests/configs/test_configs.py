@@ -27,6 +27,9 @@ NEEDS_DATA = {
     "finetune/mnist",
     "finetune/mnist_mlp",
     "finetune/stamps",
+    "prompt/bahng2022_224",
+    "prompt/evp_224",
+    "prompt/ilm2023_224",
 }
 
 
@@ -61,7 +64,10 @@ def typed(name):
 
 
 def run_small(words):
-    limits = {"fit": ["--config", "smoke", *SMALL, "--data.batch_size=4"], "test": ["--trainer.limit_test_batches=2"]}
+    small = [
+        flag for flag in SMALL if not ("image_size" in flag and "_224" in " ".join(words))
+    ]  # these are about their size
+    limits = {"fit": ["--config", "smoke", *small, "--data.batch_size=4"], "test": ["--trainer.limit_test_batches=2"]}
     main([*words, *limits.get(words[0], SMALL)])
 
 

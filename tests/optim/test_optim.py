@@ -51,16 +51,15 @@ def test_schedule_equals_the_formula(warmup):
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(
-    ("warmup", "message"),
-    [
-        (-0.1, "warmup=-0.1 must be"),
-        (1.5, "warmup=1.5 must be"),
-        (20, "20 steps are as long as the training, which has 20"),
-    ],
-)
-def test_refuses_a_warm_up_that_is_none(warmup, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_short_training_ends_within_a_warm_up_in_steps():
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    WarmupCosine(optimizer, 2, warmup=1000)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("warmup", [-0.1, 1.5])
+def test_refuses_a_warm_up_that_is_none(warmup):
+    with pytest.raises(ValueError, match=f"warmup={warmup} must be a share of the steps.*whole number"):
         WarmupCosine(SGD([nn.Parameter(torch.zeros(1))], lr=1.0), 20, warmup=warmup)
 
 
