@@ -76,6 +76,7 @@ WAYS = {
     "single pixel, first classes": Way(partial(PatchPrompt, 1), FirstMapping, RATES),
     "whole frame": Way(FramePrompt, IterativeMapping, RATES),
     "whole frame, first classes": Way(FramePrompt, FirstMapping, RATES),
+    "whole frame, Bayesian": Way(FramePrompt, BayesianMapping, RATES),
     "shrunk to 48": Way(partial(ShrinkPrompt, 48, SIDE), IterativeMapping, RATES),
     "whole frame, linear": Way(FramePrompt, LinearMapping, (0.001, 0.01)),
     "linear probe": Way(rates=(0.003, 0.03)),
