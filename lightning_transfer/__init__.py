@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DistillModule",
     "FinetuneModule",
+    "ImageTextModule",
     "Optim",
     "TimmBackbone",
     "TransferModule",
@@ -18,13 +19,20 @@ __all__ = [
 if TYPE_CHECKING:
     from lightning_transfer.adapter_file import load_adapter
     from lightning_transfer.backbones import TimmBackbone
-    from lightning_transfer.modules import DistillModule, FinetuneModule, TransferModule, VisualPromptModule
+    from lightning_transfer.modules import (
+        DistillModule,
+        FinetuneModule,
+        ImageTextModule,
+        TransferModule,
+        VisualPromptModule,
+    )
     from lightning_transfer.optim import Optim
 
 # Imported on first use: torch, Lightning and timm take seconds, and `lightning-transfer --help` needs none of them.
 _HOMES = {
     "DistillModule": "modules",
     "FinetuneModule": "modules",
+    "ImageTextModule": "modules",
     "TransferModule": "modules",
     "VisualPromptModule": "modules",
     "Optim": "optim",

@@ -3,6 +3,7 @@
 from lightning_transfer.modules.base import TransferModule
 from lightning_transfer.modules.distill import DistillModule
 from lightning_transfer.modules.finetune import FinetuneModule
+from lightning_transfer.modules.image_text import ImageTextModule
 from lightning_transfer.modules.visual_prompt import VisualPromptModule
 
-__all__ = ["DistillModule", "FinetuneModule", "TransferModule", "VisualPromptModule"]
+__all__ = ["DistillModule", "FinetuneModule", "ImageTextModule", "TransferModule", "VisualPromptModule"]
