@@ -1,5 +1,6 @@
 """A small sentence encoder that an installed package brings."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,11 @@ class MiniLM(TextEncoder):
         return normalize(torch.cat(embeddings))
 
 
-def build_minilm() -> Any:
+def build_minilm(config: dict[str, Any] | None = None) -> Any:
     """The network with random weights.
+
+    Args:
+        config: BERT's; the package's own, which then need not be there, if not given.
 
     Raises:
         ModuleNotFoundError: without transformers.
@@ -71,7 +75,7 @@ def build_minilm() -> Any:
         from transformers import BertConfig, BertModel
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"MiniLM needs transformers: pip install transformers ({error})") from error
-    return BertModel(BertConfig(**_SIZES), add_pooling_layer=False)
+    return BertModel(BertConfig(**(config or _SIZES)), add_pooling_layer=False)
 
 
 def load_minilm() -> tuple[Any, Any]:
@@ -80,11 +84,11 @@ def load_minilm() -> tuple[Any, Any]:
     Raises:
         ModuleNotFoundError: without the package or transformers.
     """
-    model = build_minilm()
-    from safetensors.torch import load
-    from tokenizers import Tokenizer
-
     with ZipFile(_archive()) as archive:
+        model = build_minilm(json.loads(archive.read("config.json")))
+        from safetensors.torch import load
+        from tokenizers import Tokenizer
+
         weights = load(archive.read("model.safetensors"))  # with those of a pooling that was left unused
         model.load_state_dict({name: weights[name] for name in model.state_dict()})
         tokenizer = Tokenizer.from_str(archive.read("tokenizer.json").decode())
