@@ -11,6 +11,7 @@ __all__ = [
     "TimmBackbone",
     "TransferModule",
     "VisualPromptModule",
+    "ZeroShotModule",
     "__version__",
     "load_adapter",
 ]
@@ -18,7 +19,13 @@ __all__ = [
 if TYPE_CHECKING:
     from lightning_transfer.adapter_file import load_adapter
     from lightning_transfer.backbones import TimmBackbone
-    from lightning_transfer.modules import DistillModule, FinetuneModule, TransferModule, VisualPromptModule
+    from lightning_transfer.modules import (
+        DistillModule,
+        FinetuneModule,
+        TransferModule,
+        VisualPromptModule,
+        ZeroShotModule,
+    )
     from lightning_transfer.optim import Optim
 
 # Imported on first use: torch, Lightning and timm take seconds, and `lightning-transfer --help` needs none of them.
@@ -27,6 +34,7 @@ _HOMES = {
     "FinetuneModule": "modules",
     "TransferModule": "modules",
     "VisualPromptModule": "modules",
+    "ZeroShotModule": "modules",
     "Optim": "optim",
     "TimmBackbone": "backbones",
     "load_adapter": "adapter_file",

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lightning_transfer.backbones.base import Backbone
+from lightning_transfer.parts import Part
 from lightning_transfer.text_towers.base import TextTokens, TextTower
 
 GREATEST_SCALE = 100.0  # CLIP's
 
 
-class ImageTextModel(nn.Module):
+class ImageTextModel(Part, nn.Module):
     """An image tower, a text tower, a projection of each into a common space, and the scale of cosines.
 
     Args:
