@@ -179,5 +179,7 @@ def _spoken(words: list[str] | dict[str, str] | None, class_names: list[str] | N
         spoken = names
     if not spoken:
         raise ValueError("there are no words to look for: give words, or data whose classes have names")
+    if len(spoken) == 1:
+        raise ValueError(f"words: {spoken[0]!r} alone leaves nothing to choose between; give another word beside it")
     check_words(spoken)
     return names, spoken

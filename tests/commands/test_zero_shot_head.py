@@ -27,7 +27,7 @@ def test_says_what_the_zero_shot_module_says_also_without_its_source(pairs):
 def test_fine_tuning_begins_with_it_and_wise_ft_lies_between(pairs):
     main(["zero_shot_head", f"--image_text={pairs}", *DATA, "--out=zero.ckpt"])
     start = ["--model=FinetuneModule", "--model.backbone=ImageTextBackbone", f"--model.backbone.image_text={pairs}",
-             "--model.edits+=StartFrom", "--model.edits.ckpt_path=zero.ckpt", "--model.edits.parameters=''"]  # fmt: skip
+             "--model.edits+=StartFrom", "--model.edits.ckpt_path=zero.ckpt", "--model.edits.parameters=."]  # fmt: skip
     main(["fit", *start, *DATA, "--config=smoke", "--trainer.default_root_dir=tuned"])
     main(["wise_ft", "--tuned=tuned/best.ckpt", "--source=zero.ckpt", "--alphas=[0,0.5,1]", "--out=wise.ckpt"])
     assert len(list(csv.DictReader(Path("wise.csv").read_text().splitlines()))) == 3

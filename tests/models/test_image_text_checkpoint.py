@@ -37,7 +37,7 @@ def test_whoever_is_built_on_it_needs_the_file_no_more(trainer, pairs, adapter):
 
 
 def test_another_file_at_the_same_place_is_told(trainer, pairs):
-    made = ZeroShotModule(pairs, words=["cat"])
+    made = ZeroShotModule(pairs, words=["cat", "dog"])
     recorded = made.model.image_text.init_args
     Path(pairs).write_bytes(Path(pairs).read_bytes()[:-1])
     with pytest.raises(ValueError, match="image_text: "):

@@ -23,7 +23,7 @@ def data(**options):
 
 
 def module(known, adapter=None, **options):
-    return ZeroShotModule(known, class_names=NAMES, image_size=32, adapter=adapter, **options).eval()
+    return ZeroShotModule(known, class_names=NAMES, image_size=32, adapter=adapter, **options)
 
 
 ADAPTERS = {
@@ -146,14 +146,15 @@ def test_a_file_of_the_adapter_alone(trainer, image_text, tmp_path, name, names)
         ({"words": ["cat", "cat"]}, "words: 'cat' names two classes, which no text could tell apart"),
         ({"words": ["sea_lion", "sea lion"]}, "words: 'sea lion' names two classes"),
         ({"words": ["cat", ""]}, "words: the class of number 1 has an empty name"),
+        ({"words": ["cat"]}, "words: 'cat' alone leaves nothing to choose between"),
         ({"words": []}, "there are no words to look for"),
         ({}, "there are no words to look for"),
         ({"words": {"cat": "kitten"}, "class_names": ["dog"]}, r"words names \['cat'\], but the classes are \['dog'\]"),
-        ({"words": ["cat"], "templates": "a photo"}, "templates='a photo' names no list"),
-        ({"words": ["cat"], "templates": []}, "holds no template"),
-        ({"words": ["a " * 30]}, "tokens, more than context_length=24"),
+        ({"words": ["cat", "dog"], "templates": "a photo"}, "templates='a photo' names no list"),
+        ({"words": ["cat", "dog"], "templates": []}, "holds no template"),
+        ({"words": ["a " * 30, "b"]}, "tokens, more than context_length=24"),
         (
-            {"words": ["cat"], "templates": "imagenet", "adapter": CoOp(2)},
+            {"words": ["cat", "dog"], "templates": "imagenet", "adapter": CoOp(2)},
             "templates='imagenet' are not read by CoOp, which learns the words",
         ),
         ({"class_names": ["a", "b"], "num_classes": 3}, "num_classes=3, but there are 2 names"),
@@ -175,7 +176,7 @@ def test_what_is_no_image_text_model_is_told(trainer):
         (torch.nn.Identity(), "image_text=Identity is no image-text model"),
     ):
         with pytest.raises(ValueError, match=message):
-            ZeroShotModule(given, words=["cat"])
+            ZeroShotModule(given, words=["cat", "dog"])
     with pytest.raises(FileNotFoundError, match=r"image_text: ckpt_path='none.ckpt' is no file"):
-        ZeroShotModule("none.ckpt", words=["cat"])
+        ZeroShotModule("none.ckpt", words=["cat", "dog"])
     assert Path("fine.ckpt").is_file()
