@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DistillModule",
     "FinetuneModule",
+    "ImageTextModule",
     "Optim",
     "TimmBackbone",
     "TransferModule",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_transfer.modules import (
         DistillModule,
         FinetuneModule,
+        ImageTextModule,
         TransferModule,
         VisualPromptModule,
         ZeroShotModule,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DistillModule": "modules",
     "FinetuneModule": "modules",
+    "ImageTextModule": "modules",
     "TransferModule": "modules",
     "VisualPromptModule": "modules",
     "ZeroShotModule": "modules",

@@ -23,15 +23,18 @@ import lightning_transfer.data
 import lightning_transfer.edits
 import lightning_transfer.heads
 import lightning_transfer.losses.distill
+import lightning_transfer.losses.pair
 import lightning_transfer.losses.supervised
 import lightning_transfer.mappings
 import lightning_transfer.mixing
+import lightning_transfer.models
 import lightning_transfer.modules
 import lightning_transfer.penalties
 import lightning_transfer.probes
 import lightning_transfer.prompts
 import lightning_transfer.teachers
 import lightning_transfer.text_encoders
+import lightning_transfer.text_towers
 import lightning_transfer.views  # noqa: F401  # imported classes can be named without their path
 from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint, weights_from_checkpoint

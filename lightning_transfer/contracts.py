@@ -16,12 +16,12 @@ from lightning_transfer.tasks import Task
 
 
 class ImageBatch(NamedTuple):
-    """Images in [0, 1], their targets, where each image came from, its number in the split, and the same samples in other modalities.
+    """Images in [0, 1], their targets, where each came from, its number in the split, the same samples in other modalities, and captions.
 
     Shape:
         image (B, C, H, W) float; target (B,) int64, or (B, K) float in [0, 1] for several labels an image, or (B, K) float for
         regression, or (B,) filled with -1 where the label is unknown; name has B entries, a file's path or `set/split/number`;
-        indices (B,) int64; modalities by name, each (B, ...) in [0, 1].
+        indices (B,) int64; modalities by name, each (B, ...) in [0, 1]; text has B entries where the data knows captions.
     """
 
     image: Tensor
@@ -29,6 +29,7 @@ class ImageBatch(NamedTuple):
     name: Sequence[str] = ()
     indices: Tensor | None = None
     modalities: Mapping[str, Tensor] = {}  # never written to
+    text: Sequence[str] = ()
 
 
 class Features(NamedTuple):

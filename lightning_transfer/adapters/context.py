@@ -47,42 +47,55 @@ class Context(nn.Module):
         self.prefix = tower.prefix
         spoken = [word.replace("_", " ") for word in words]
         plain = tower.tokenize([word + ending for word in spoken])
-        # what stands in the entries' places is overwritten, but must not look like an end
-        given = self._tokens(model, context) if isinstance(context, str) else plain.ids[:1, self.prefix].expand(context)
-        if plain.ids.shape[1] + len(given) > tower.context_length:
-            longest = max(spoken, key=len)
-            raise ValueError(
-                f"context: {len(given)} entries and the tokens of {longest!r} make {plain.ids.shape[1] + len(given)}, but the text "
-                f"tower reads at most {tower.context_length}; take fewer entries, or shorter words"
-            )
-        before = {"end": len(given), "middle": len(given) // 2, "front": 0}[position]
-        lengths = [self._length(model, word) for word in spoken]
-        rows = [self._insert(ids, length, given, before) for ids, length in zip(plain.ids, lengths, strict=True)]
-        self.register_buffer("ids", torch.stack([ids for ids, _ in rows]), persistent=False)
+        # what stands in the places of entries is overwritten, but must not look like an end
+        filler = plain.ids[0, self.prefix]
+        if isinstance(context, str):
+            left, right = (self._tokens(model, piece) for piece in pieces(context, position))
+        else:
+            before = {"end": context, "middle": context // 2, "front": 0}[position]
+            left, right = filler.expand(before), filler.expand(context - before)
+        count = len(left) + len(right)
+        self._check(tower.context_length, count, spoken, plain.mask)
+        rows = [
+            self._insert(ids, len(self._tokens(model, word)), left, right)
+            for ids, word in zip(plain.ids, spoken, strict=True)
+        ]
+        mask = torch.cat([plain.mask.new_ones(len(words), count), plain.mask], dim=1)
+        # some towers pad to their whole length, of which the entries take up a part
+        self.register_buffer("ids", torch.stack([ids for ids, _ in rows])[:, : tower.context_length], persistent=False)
+        self.register_buffer("mask", mask[:, : tower.context_length], persistent=False)
         self.register_buffer("places", torch.stack([places for _, places in rows]), persistent=False)
-        room = plain.mask.new_ones(len(words), len(given))
-        self.register_buffer("mask", torch.cat([room, plain.mask], dim=1), persistent=False)
         with torch.no_grad():
-            self.start = tower.embed(given[None].to(model.log_scale.device))[0].float().cpu()
+            given = torch.cat([left, right])[None].to(model.log_scale.device)
+            self.start = tower.embed(given)[0].float().cpu()
         if not isinstance(context, str):
             self.start = torch.randn_like(self.start) * _DEVIATION
 
     def _tokens(self, model: "ImageTextModel", text: str) -> Tensor:
-        return model.text_tower.tokenize([text]).ids[0, self.prefix :][: self._length(model, text)]
-
-    def _length(self, model: "ImageTextModel", text: str) -> int:
         """Tokens of a text without those that mark beginning and end: it has them in common with a text that goes on."""
-        first, longer = (model.text_tower.tokenize([t]) for t in (text, f"{text} {text.split()[0]}"))
-        count = min(int(first.mask.sum()), int(longer.mask.sum()))
-        differs = first.ids[0, self.prefix : count] != longer.ids[0, self.prefix : count]
-        return int(differs.nonzero()[0]) if differs.any() else count - self.prefix
+        if not text:
+            return torch.empty(0, dtype=torch.int64)
+        first, longer = (model.text_tower.tokenize([each]) for each in (text, f"{text} a"))
+        count = int(first.mask.sum())
+        differs = (first.ids[0, self.prefix : count] != longer.ids[0, self.prefix : count]).nonzero()
+        return first.ids[0, self.prefix : self.prefix + int(differs[0]) if len(differs) else count]
 
-    def _insert(self, ids: Tensor, length: int, given: Tensor, before: int) -> tuple[Tensor, Tensor]:
-        """A text's tokens with those of the entries, some before the name and some behind it, and where the entries are."""
+    @staticmethod
+    def _check(length: int, count: int, words: Sequence[str], mask: Tensor) -> None:
+        longest = int(mask.sum(dim=1).max())
+        if longest + count > length:
+            word = words[int(mask.sum(dim=1).argmax())]
+            raise ValueError(
+                f"context: {count} entries and the {longest} tokens of {word!r} make {longest + count}, but the text tower reads at "
+                f"most {length}; take fewer entries, or shorter words"
+            )
+
+    def _insert(self, ids: Tensor, length: int, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """A text's tokens with entries before its name, of so many tokens, and behind it; and where the entries are."""
         begin, end = self.prefix, self.prefix + length
-        joined = torch.cat([ids[:begin], given[:before], ids[begin:end], given[before:], ids[end:]])
-        places = torch.arange(len(given)) + begin
-        places[before:] += length
+        joined = torch.cat([ids[:begin], left, ids[begin:end], right, ids[end:]])
+        places = torch.arange(len(left) + len(right)) + begin
+        places[len(left) :] += length
         return joined, places
 
     def forward(self, entries: Tensor, model: "ImageTextModel") -> Tensor:
@@ -98,9 +111,22 @@ def check_context(context: int | str, position: str) -> None:
     Raises:
         ValueError: saying what would do.
     """
-    if context == "" or (isinstance(context, int) and context < 1):
+    if (isinstance(context, str) and not context.strip()) or (isinstance(context, int) and context < 1):
         raise ValueError(
             f"context={context!r} must be at least 1 entry, 16 for example, or words to begin with: 'a photo of a'"
         )
     if position not in ("end", "middle", "front"):
         raise ValueError(f"position={position!r} of the class names must be end, middle or front")
+
+
+def pieces(context: str, position: Position) -> tuple[str, str]:
+    """Words before a name and behind it, with the spaces between.
+
+    Example:
+        >>> pieces("a photo of a", "middle")
+        ('a photo ', ' of a')
+    """
+    words = context.split()
+    before = {"end": len(words), "middle": len(words) // 2, "front": 0}[position]
+    left, right = " ".join(words[:before]), " ".join(words[before:])
+    return f"{left} " if left else "", f" {right}" if right else ""

@@ -15,7 +15,7 @@ class ImageTextBackbone(Backbone):
     Args:
         image_text: an `ImageTextModel`, or the path of a checkpoint of one (`.ckpt`).
         projected: whether vectors are projected and of unit length, so that texts can be compared with them; otherwise the tower's
-            features, which the authors of CLIP probed.
+            features, which the authors of CLIP probed. The tower of an `OpenClipModel` projects by itself, either way.
 
     Attributes:
         from_file: whether what it was built of knows by now what is in its file.

@@ -6,6 +6,7 @@ from lightning_transfer.callbacks.ema import EMA
 from lightning_transfer.callbacks.frozen_cache import FrozenCache
 from lightning_transfer.callbacks.global_batch import GlobalBatch
 from lightning_transfer.callbacks.log_prompt import LogPrompt
+from lightning_transfer.callbacks.log_retrieval import LogRetrieval
 from lightning_transfer.callbacks.phases import Phase, Phases
 from lightning_transfer.callbacks.prediction_writer import PredictionWriter
 from lightning_transfer.callbacks.rate_finder import RateFinder
@@ -18,6 +19,7 @@ __all__ = [
     "FrozenCache",
     "GlobalBatch",
     "LogPrompt",
+    "LogRetrieval",
     "Phase",
     "Phases",
     "PredictionWriter",

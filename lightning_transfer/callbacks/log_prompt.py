@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
+from lightning_transfer.callbacks.pictures import log_picture
 from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.models import PromptedModel
 from lightning_transfer.parts import Part
@@ -82,24 +80,12 @@ class LogPrompt(Part, Callback):
         try:
             if model.prompt is not None:
                 draw_prompt(model.prompt, folder / "prompt.png")
-                _tell(trainer, folder / "prompt.png")
+                log_picture(trainer, "prompt", folder / "prompt.png")
             if model.prompt is not None and self.images is not None:
                 draw_examples(model.prompt, self.images, folder / "prompted.png")
-                _tell(trainer, folder / "prompted.png")
+                log_picture(trainer, "prompt", folder / "prompted.png")
             weights = mapping_matrix(model.mapping, model.source.num_classes)
             draw_mapping(weights, pl_module.class_names, model.source.class_names, folder / "mapping.png")
-            _tell(trainer, folder / "mapping.png")
+            log_picture(trainer, "prompt", folder / "mapping.png")
         finally:
             model.train(training)
-
-
-def _tell(trainer: Trainer, path: Path) -> None:
-    """Hand a picture to the loggers that take any."""
-    key = f"prompt/{path.stem}"
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(key, [str(path)])
-        elif isinstance(logger, TensorBoardLogger):
-            with Image.open(path) as picture:
-                pixels = pil_to_tensor(picture.convert("RGB"))
-            logger.experiment.add_image(key, pixels, trainer.global_step)

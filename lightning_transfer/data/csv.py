@@ -24,16 +24,17 @@ class CsvData(ImageData):
         label_column: heading of the labels.
         split_column: heading of the splits; used where the file has it.
         group_column: heading of a column whose equal values mark near-copies, a patient or a scene for example; images of one group
-            stay on one side of every split that is made here.
+            stay on one side of every split that is made here. Where captions are given and no groups, those of one caption do.
         separator: between several labels of an image; if given, every image can have any number of labels.
         target_columns: headings of columns of numbers, which are learned instead of labels (regression); a point marks decimals.
         modality_columns: headings of further columns of paths: the same samples in other modalities, such as colour beside depth. Each goes
             along under its heading, in the same geometry, for which its images must have the image's size.
+        caption_column: heading of what is said of each image, for image-text training.
         kwargs: as for `ImageData`.
 
     Raises:
         FileNotFoundError: if the CSV file, or images that it lists, do not exist.
-        ValueError: for a missing column, an unknown split, or a target that is no number.
+        ValueError: for a missing column, an unknown split, a target that is no number, or an image without a caption.
     """
 
     def __init__(
@@ -47,13 +48,15 @@ class CsvData(ImageData):
         separator: str | None = None,
         target_columns: list[str] | None = None,
         modality_columns: list[str] | None = None,
+        caption_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.csv = Path(csv)
         self.root = Path(root) if root else self.csv.parent
         self.path_column, self.label_column, self.split_column = path_column, label_column, split_column
-        self.group_column = group_column
+        self.group_column = group_column or caption_column
+        self.caption_column = caption_column
         self.separator = separator
         self.target_columns = target_columns
         self.modality_columns = modality_columns or []
@@ -95,6 +98,8 @@ class CsvData(ImageData):
     def _columns(self) -> list[tuple[str, str]]:
         """The columns that must be there, each with the argument that names it."""
         named = [("path_column", self.path_column), *(("modality_columns", c) for c in self.modality_columns)]
+        if self.caption_column is not None:
+            named.append(("caption_column", self.caption_column))
         if self.group_column is not None:
             named.append(("group_column", self.group_column))
         if self.target_columns is None:
@@ -147,7 +152,19 @@ class CsvData(ImageData):
 
         source = FileSource(files(self.path_column), self._targets(rows), self._groups(rows))
         source.others = {column: FileSource(files(column)) for column in self.modality_columns}
+        source.captions = self._captions(rows)
         return source
+
+    def _captions(self, rows: list[dict[str, str]]) -> list[str] | None:
+        if self.caption_column is None:
+            return None
+        for row in rows:
+            if not row[self.caption_column].strip():
+                raise ValueError(
+                    f"{self.csv}: {row[self.path_column]} has no caption in column {self.caption_column!r}; write one, or leave the "
+                    "row out"
+                )
+        return [row[self.caption_column].strip() for row in rows]
 
     def _groups(self, rows: list[dict[str, str]]) -> list[str] | None:
         return [row[self.group_column] for row in rows] if self.group_column else None

@@ -1,4 +1,4 @@
-"""What a data loader iterates: transformed images with target, name, number and other modalities, and their batches."""
+"""What a data loader iterates: transformed images with target, name, number, other modalities and caption, and their batches."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +15,8 @@ from lightning_transfer.data.skip_log import SkipLog
 from lightning_transfer.data.sources import ImageSource
 from lightning_transfer.seeds import derived_seed, drawing_by
 
-Item = tuple[Tensor, Tensor, str, int, dict[str, Tensor]]
+Item = tuple[Tensor, Tensor, str, int, dict[str, Tensor], str | None]
+EMBEDDING = "embedding"  # the modality that stands in the place of images after `embed`
 
 
 class ImageDataset(Dataset[Item | None]):
@@ -51,6 +52,7 @@ class ImageDataset(Dataset[Item | None]):
         self.companions: Mapping[str, Companion] = {}
         self.picture_transform = transform.transform if isinstance(transform, InModality) else transform
         self.cache: dict[tuple[str | None, int], Tensor] | None = {} if cache else None
+        self.embeddings: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -61,8 +63,30 @@ class ImageDataset(Dataset[Item | None]):
         if companions and self.seed is None:
             self.seed = 0
 
+    @property
+    def versions(self) -> int | None:
+        """How many versions of each image there are over all epochs; none where each epoch has another."""
+        if self.augmentations is not None:
+            return self.augmentations
+        return None if self.is_random() else 1
+
+    def embed(self, embeddings: Tensor | None) -> None:
+        """Give out what a frozen backbone makes of each image, as modality `embedding`, and no pixels; or pixels again.
+
+        Args:
+            embeddings: (V, N, D) of all versions that an image has, NaN for those that cannot be read; None for pixels.
+        """
+        self.embeddings = embeddings
+
     def __getitem__(self, number: int) -> Item | None:
         index = number % len(self)
+        caption = None if self.source.captions is None else self.source.captions[index]
+        if self.embeddings is not None:
+            embedding = self.embeddings[number // len(self) % len(self.embeddings), index]
+            if embedding[0].isnan():
+                return None
+            others = {EMBEDDING: embedding}
+            return embedding[:0], self.source.targets[index], self.source.names[index], index, others, caption
         if self.augmentations is not None:
             number %= self.augmentations * len(self)
         try:
@@ -73,7 +97,7 @@ class ImageDataset(Dataset[Item | None]):
                 return None
             raise ValueError(f"{error}; data.on_error=skip leaves such files out") from error
         image, modalities = self._transformed(pixels, others, number)
-        return image, self.source.targets[index], self.source.names[index], index, modalities
+        return image, self.source.targets[index], self.source.names[index], index, modalities, caption
 
     def example(self) -> ImageBatch:
         """The first sample that can be read, as a batch."""
@@ -152,6 +176,13 @@ def collate(items: Sequence[Item | None]) -> ImageBatch:
     read = [item for item in items if item is not None]
     if not read:
         raise ValueError(f"none of the {len(items)} images of a batch could be read; are these image files?")
-    images, targets, names, numbers, others = zip(*read, strict=True)
+    images, targets, names, numbers, others, captions = zip(*read, strict=True)
     modalities = {name: torch.stack([other[name] for other in others]) for name in others[0]}
-    return ImageBatch(torch.stack(images), torch.stack(targets), list(names), torch.tensor(numbers), modalities)
+    return ImageBatch(
+        torch.stack(images),
+        torch.stack(targets),
+        list(names),
+        torch.tensor(numbers),
+        modalities,
+        () if None in captions else list(captions),
+    )

@@ -15,7 +15,7 @@ _VENDORS = {"google": ("google",), "twitter": ("twitter",), "both": ("google", "
 
 
 class EmojiData(ImageData):
-    """1,906 emoji of 64 pixels by two vendors; one concept is on one side of a split, whoever drew it.
+    """1,906 emoji of 64 pixels by two vendors; one concept is on one side of a split, whoever drew it. Its name is the caption.
 
     Args:
         root: folder made by `scripts/data/emoji.py`; `emoji` below LIGHTNING_TRANSFER_DATA or `./data` if not given.
@@ -76,4 +76,6 @@ class EmojiData(ImageData):
         sheet = decode(self.root / f"{vendor}.png")
         boxes = [(int(r["left"]), int(r["top"]), int(r["size"])) for r in rows]
         images = torch.stack([sheet[:, top : top + size, left : left + size] for left, top, size in boxes])
-        return ArraySource(images, targets, f"emoji/{vendor}", [row["codepoint"] for row in rows])
+        source = ArraySource(images, targets, f"emoji/{vendor}", [row["codepoint"] for row in rows])
+        source.captions = [row["name"] for row in rows]
+        return source

@@ -9,7 +9,7 @@ from lightning_transfer.data.sources import ArraySource, ImageSource
 
 
 class FakeData(ImageData):
-    """Noise around one random pattern a class, so that something can be learned.
+    """Noise around one random pattern a class, so that something can be learned; captions name the class.
 
     Args:
         num_classes: K.
@@ -35,4 +35,6 @@ class FakeData(ImageData):
         patterns = patterns.repeat_interleave(-(-self.pixels // 4), 2).repeat_interleave(-(-self.pixels // 4), 3)
         noise = torch.randint(0, 64, (len(targets), 3, self.pixels, self.pixels), generator=generator)
         images = patterns[targets][:, :, : self.pixels, : self.pixels] + noise
-        return {"train": ArraySource(images.to(torch.uint8), targets, "fake")}
+        source = ArraySource(images.to(torch.uint8), targets, "fake")
+        source.captions = [f"a picture of {self.class_names[k]}" for k in targets.tolist()]
+        return {"train": source}

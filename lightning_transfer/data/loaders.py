@@ -1,6 +1,7 @@
 """From prepared images to batches: in an order that survives a resumed training, and without what cannot be read."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -41,6 +42,15 @@ class Loaders(LightningDataModule):
         if self.on_error == "skip" and self._log is None:
             self._log = SkipLog.shared(self.trainer)
         return self._log
+
+    @property
+    def sets(self) -> dict[str, ImageDataset]:
+        """What `setup` has prepared, by name."""
+        return self._sets
+
+    def numbered(self, data: ImageDataset, numbers: Sequence[int]) -> DataLoader[ImageBatch]:
+        """Load items of a set by their numbers, in this order."""
+        return self._load(data, batch_size=self.batch_size, sampler=numbers, persistent_workers=False)
 
     def teardown(self, stage: str) -> None:  # Lightning's signature
         if self._log:

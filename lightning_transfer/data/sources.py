@@ -19,12 +19,14 @@ class ImageSource(ABC):
         names: N, for messages and predictions.
         groups: N, or none; images of one group are near-copies and stay on one side of every split.
         others: the same samples in other modalities, by name: sources that are numbered like this one.
+        captions: N, or none; what is said of each image.
     """
 
     targets: Tensor
     names: Sequence[str]
     groups: Sequence[str] | None = None
     others: Mapping[str, "ImageSource"] = {}  # never written to
+    captions: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -121,6 +123,7 @@ class Subset(ImageSource):
         self.targets = source.targets[indices]
         self.names = [source.names[i] for i in self.indices]
         self.groups = None if source.groups is None else [source.groups[i] for i in self.indices]
+        self.captions = None if source.captions is None else [source.captions[i] for i in self.indices]
         self.others = {name: Subset(other, indices) for name, other in source.others.items()}
 
     def image(self, index: int) -> Tensor:
@@ -134,13 +137,14 @@ class Joined(ImageSource):
     """Sources one after the other.
 
     Args:
-        sources: at least one; all or none with groups, and all with the same other modalities.
+        sources: at least one; all or none with groups and with captions, and all with the same other modalities.
     """
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
         self.targets = torch.cat([s.targets for s in sources])
         self.names = [name for s in sources for name in s.names]
         self.groups = [g for s in sources for g in s.groups or ()] or None
+        self.captions = [c for s in sources for c in s.captions or ()] or None
         self.others = {name: Joined([s.others[name] for s in sources]) for name in sources[0].others}
         self._where = [(s, i) for s in sources for i in range(len(s))]
 

@@ -73,4 +73,5 @@ class SpokenStampsData(SoundData):
             paths = [spoken[name] for name in kept.names]
             found[split] = SoundSource(paths, self.spectrogram, kept.targets, kept.groups)
             found[split].others = {"picture": kept}
+            found[split].captions = kept.captions
         return found

@@ -10,7 +10,7 @@ from lightning_transfer.data.sources import FileSource, ImageSource
 
 
 class StampsData(ImageData):
-    """Photos and drawings of Tux Paint's stamps, by category; pictures of one caption stay on one side of a split.
+    """Photos and drawings of Tux Paint's stamps, by category, with captions; pictures of one caption stay on one side of a split.
 
     Args:
         root: folder made by `scripts/data/stamps.py`; `stamps` below LIGHTNING_TRANSFER_DATA or `./data` if not given.
@@ -46,5 +46,7 @@ class StampsData(ImageData):
     def sources(self) -> dict[str, ImageSource]:
         rows, names = self.rows(), self.class_names
         targets = torch.tensor([names.index(row[self.label]) for row in rows])
-        paths = [self.root / row["image"] for row in rows]
-        return {"train": FileSource(paths, targets, groups=[row["caption"] for row in rows])}
+        captions = [row["caption"] for row in rows]
+        source = FileSource([self.root / row["image"] for row in rows], targets, groups=captions)
+        source.captions = captions
+        return {"train": source}

@@ -2,6 +2,7 @@
 
 from lightning_transfer.metrics.classification import classification_metrics, multi_label_metrics
 from lightning_transfer.metrics.regression import regression_metrics
+from lightning_transfer.metrics.retrieval import Retrieval
 from lightning_transfer.metrics.usual import usual_metrics
 
-__all__ = ["classification_metrics", "multi_label_metrics", "regression_metrics", "usual_metrics"]
+__all__ = ["Retrieval", "classification_metrics", "multi_label_metrics", "regression_metrics", "usual_metrics"]

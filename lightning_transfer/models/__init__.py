@@ -1,9 +1,10 @@
-"""Models: images (B, C, H, W) in [0, 1] to `Prediction`."""
+"""Models: images (B, C, H, W) in [0, 1] to `Prediction`; those of images and texts encode either."""
 
 from lightning_transfer.models.checkpoint_source import CheckpointSource
 from lightning_transfer.models.classifier import Classifier
 from lightning_transfer.models.image_text import ImageTextModel
 from lightning_transfer.models.image_text_checkpoint import ImageTextCheckpoint, as_image_text
+from lightning_transfer.models.open_clip import OpenClipModel
 from lightning_transfer.models.prompted import PromptedModel
 from lightning_transfer.models.regressor import Regressor
 from lightning_transfer.models.source import ModuleSource, Source, SourceModel, as_source
@@ -16,6 +17,7 @@ __all__ = [
     "ImageTextCheckpoint",
     "ImageTextModel",
     "ModuleSource",
+    "OpenClipModel",
     "PromptedModel",
     "Regressor",
     "Source",

@@ -60,17 +60,28 @@ class ImageTextModel(Part, nn.Module):
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to vectors (B, D) of unit length."""
-        return normalize(self.image_projection(self.backbone(image).embedding), dim=-1)
+        return self.project_image(self.backbone(image).embedding)
+
+    def project_image(self, embedding: Tensor) -> Tensor:
+        """What the image tower makes of images, to vectors (B, D) of unit length."""
+        return normalize(self.image_projection(embedding), dim=-1)
+
+    def project_text(self, output: Tensor) -> Tensor:
+        """What the text tower makes of texts, to vectors (N, D) of unit length."""
+        return normalize(self.text_projection(output), dim=-1)
 
     def encode_tokens(self, tokens: TextTokens, entries: Tensor | None = None) -> Tensor:
         """Tokens (N, L) to vectors (N, D) of unit length; entries (N, L, W) in the place of the tokens' own, where they are given."""
         entries = self.text_tower.embed(tokens.ids) if entries is None else entries
-        return normalize(self.text_projection(self.text_tower.encode(entries, tokens)), dim=-1)
+        return self.project_text(self.text_tower.encode(entries, tokens))
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """N texts to vectors (N, D) of unit length."""
-        device = self.log_scale.device
-        return self.encode_tokens(TextTokens(*(part.to(device) for part in self.text_tower.tokenize(texts))))
+        return self.encode_tokens(self.tokenize(texts))
+
+    def tokenize(self, texts: Sequence[str]) -> TextTokens:
+        """Tokens of texts, where the weights are."""
+        return TextTokens(*(part.to(self.log_scale.device) for part in self.text_tower.tokenize(texts)))
 
     def scale(self) -> Tensor:
         """What cosines are multiplied by, at most 100."""

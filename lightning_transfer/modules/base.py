@@ -213,13 +213,20 @@ class TransferModule(Part, LightningModule, ABC):
             raise ValueError(f"the data has a target {int(target.max())}, but the model num_classes={self.num_classes}")
         if target.ndim == 2 and target.shape[1] != self.num_classes:
             raise ValueError(f"the data has {target.shape[1]} classes, but the model num_classes={self.num_classes}")
+        self._try(image)
+
+    def _look(self, image: Tensor) -> Any:  # not by a call, which would compile the model for this one image
+        return self.model.forward(image)
+
+    def _try(self, image: Tensor) -> None:
+        """Let the model look at one image of a size that it has not seen yet."""
         if image.shape[1:] == self._accepted:
             return
         training = self.training
         try:
             with torch.no_grad():
                 self.eval()
-                self.model.forward(image[:1])  # not by a call, which would compile the model for this one image
+                self._look(image[:1])
         except (AssertionError, RuntimeError, ValueError) as error:
             height, width = image.shape[-2:]
             raise ValueError(

@@ -13,7 +13,7 @@ from lightning_transfer.metrics.weighted import BINS, bin_of
 
 _NUMBERED = 25  # classes up to which the counts are written into the cells
 _NAMED = 120  # and up to which the names of classes are readable
-_WRONG, _RIGHT = "#c44e52", "#4c72b0"
+WRONG, RIGHT = "#c44e52", "#4c72b0"
 
 
 def draw_confusion(counts: Tensor, class_names: Sequence[str], path: Path) -> None:
@@ -78,9 +78,9 @@ def draw_reliability(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -
             for value in (right, probability)
         )
         left, width = edges[:-1][filled].numpy(), 1 / BINS
-        upper.bar(left, rate, width, align="edge", color=_RIGHT, edgecolor="white", label="right")
+        upper.bar(left, rate, width, align="edge", color=RIGHT, edgecolor="white", label="right")
         upper.bar(
-            left, mean - rate, width, rate, align="edge", color=_WRONG, alpha=0.35, edgecolor=_WRONG, label="gap to the probability"
+            left, mean - rate, width, rate, align="edge", color=WRONG, alpha=0.35, edgecolor=WRONG, label="gap to the probability"
         )  # fmt: skip
         upper.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
         upper.set(title=title, xlim=(0, 1), ylim=(0, 1))
@@ -114,7 +114,7 @@ def draw_scatter(panels: Sequence[tuple[str, Tensor, Tensor]], path: Path) -> No
         limits = (low - margin, high + margin)
         axes.plot(limits, limits, color="0.4", linestyle="--", linewidth=1)
         faint = max(0.15, min(0.8, 100 / len(true)))  # so that dense places show
-        axes.scatter(true.numpy(), predicted.numpy(), s=14, alpha=faint, color=_RIGHT, linewidths=0)
+        axes.scatter(true.numpy(), predicted.numpy(), s=14, alpha=faint, color=RIGHT, linewidths=0)
         axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="true", ylabel="predicted")
         axes.set_title(title, fontsize=9)
     write_picture(figure, path)
@@ -149,17 +149,22 @@ def draw_worst(
     for axes in grid.flat:
         axes.axis("off")
     for axes, row in zip(grid.flat, rows, strict=False):
-        pixels = image_of(row.image)
-        factor = 192 / max(pixels.shape[-2:])
-        if factor < 1:
-            pixels = resize(pixels, [max(1, round(side * factor)) for side in pixels.shape[-2:]], antialias=True)
-        axes.imshow(pixels.permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(shortened(row.true, 26), fontsize=8, color=_RIGHT, pad=14)
+        axes.imshow(shrunk(image_of(row.image), 192).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_title(shortened(row.true, 26), fontsize=8, color=RIGHT, pad=14)
         axes.annotate(
-            row.said, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=_WRONG
+            row.said, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=WRONG
         )
     figure.suptitle((" " if columns > 2 else "\n").join(legend), fontsize=8, color="0.3")
     write_picture(figure, path)
+
+
+def shrunk(pixels: Tensor, longest: int) -> Tensor:
+    """Make an image (3, H, W) smaller whose longer side has more pixels than that."""
+    factor = longest / max(pixels.shape[-2:])
+    if factor >= 1:
+        return pixels
+    smaller: Tensor = resize(pixels, [max(1, round(side * factor)) for side in pixels.shape[-2:]], antialias=True)
+    return smaller
 
 
 def shortened(name: str, length: int) -> str:

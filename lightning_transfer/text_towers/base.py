@@ -1,9 +1,11 @@
 """What every text tower offers: texts to tokens, tokens to entries, entries to one vector a text."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from lightning_transfer.parts import Part
@@ -54,3 +56,42 @@ class TextTower(Part, nn.Module, ABC):
 
     def forward(self, tokens: TextTokens) -> Tensor:
         return self.encode(self.embed(tokens.ids), tokens)
+
+    def check(self, texts: Sequence[str], lengths: Sequence[int]) -> None:
+        """Refuse texts that a tower cannot read.
+
+        Args:
+            texts: N.
+            lengths: tokens of each, with the marks.
+
+        Raises:
+            ValueError: for an empty text, or one of more tokens than `context_length`, with its beginning.
+        """
+        for text, length in zip(texts, lengths, strict=True):
+            if not text.strip():
+                raise ValueError("a caption is empty; give every image one, or leave the image out")
+            if length > self.context_length:
+                raise ValueError(
+                    f"the caption {text[:40]!r}... has {length} tokens with its marks, but {type(self).__name__} reads at most "
+                    f"context_length={self.context_length}; shorten it, or take a tower that reads more"
+                )
+
+    @staticmethod
+    def last(outputs: Tensor, tokens: TextTokens) -> Tensor:
+        """The output at each text's last token, (N, L, W) → (N, W)."""
+        return outputs[torch.arange(len(outputs), device=outputs.device), tokens.mask.sum(dim=1) - 1]
+
+
+@contextmanager
+def with_entries(embedding: nn.Module, entries: Tensor) -> Iterator[None]:
+    """Let a network of somebody else's go on with given entries, whatever its embedding makes of the tokens.
+
+    Args:
+        embedding: the module that turns tokens into entries.
+        entries: (N, L, W).
+    """
+    handle = embedding.register_forward_hook(lambda *_: entries)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -2,10 +2,13 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from lightning_transfer import TimmBackbone
 from lightning_transfer.adapters import CoCoOp, CoOp, TipAdapter, ZeroShot
 from lightning_transfer.adapters.tip_adapter import best_pair
 from lightning_transfer.adapters.zero_shot import zero_shot_weights
 from lightning_transfer.data import FakeData
+from lightning_transfer.models import ImageTextModel, OpenClipModel
+from lightning_transfer.text_towers import TransformerTower
 
 WORDS = ["cat", "sea lion", "traffic_light", "bee"]
 TEMPLATES = ["a photo of a {}.", "{} in a drawing", "the small {}"]
@@ -57,6 +60,27 @@ def test_coop_begun_with_words_is_zero_shot_with_that_template(image_text, class
     adapter = built(CoOp("a photo of a", class_specific=class_specific), model)
     assert adapter.entries.shape == ((4, 4, 16) if class_specific else (4, 16))
     assert (adapter(image, model) - built(ZeroShot(), model)(image, model)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize("kind", ["bytes", "open_clip"])
+def test_coop_on_the_towers_of_the_package(image_text, kind, position):
+    if kind == "open_clip":
+        pytest.importorskip("open_clip")
+        vision = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
+        text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+        model = OpenClipModel({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}).eval()
+    else:
+        tower = TransformerTower(width=16, depth=2, heads=2, context_length=64)
+        model = ImageTextModel(TimmBackbone("test_resnet", pretrained=False), tower, 16).eval()
+    template = {"end": "a photo of a {}.", "middle": "a photo {} of a.", "front": "{} a photo of a."}[position]
+    image = vectors()
+    adapter = built(CoOp("a photo of a", position), model)
+    zero_shot = built(ZeroShot(), model, [template])
+    assert (adapter(image, model) - zero_shot(image, model)).abs().max() < 1e-5
+    assert built(CoOp(4, position), model)(image, model).shape == (5, 4)
+    with pytest.raises(ValueError, match="context: 64 entries and the"):
+        built(CoOp(64, position), model)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +205,7 @@ def test_refuses(make, message):
 
 
 def test_a_context_that_is_too_long_is_told(image_text):
-    with pytest.raises(
-        ValueError, match="20 entries and the tokens of 'traffic light' make 25, but the text tower reads"
-    ):
+    with pytest.raises(ValueError, match="20 entries and the 5 tokens of 'sea lion' make 25, but the text tower reads"):
         built(CoOp(20), image_text())
     with pytest.raises(ValueError, match="has 29 tokens, more than context_length=24"):
         built(ZeroShot(), image_text(), ["a " * 25 + "{}"])
