@@ -46,7 +46,7 @@ def template_grid(
     """Measure each template alone and all together, with the classes' names and with each synonym in the place of a name.
 
     The validation images choose: templates, one after the other as long as the mean over the chosen ones gets better; and then for
-    each class the word. The test images are looked at for the table at the end alone. `grid.csv` has one row a template and variant of
+    each class the word. The test images are looked at for the table at the end alone. `template_grid.csv` has one row a template and variant of
     the words, `chosen.csv` the figures of what was chosen and `grid.png` shows the grid.
 
     Args:
@@ -83,7 +83,7 @@ def template_grid(
         for template, which in _alone_and_together(sentences).items()
     ]
     folder = Path(out) if out else run_folder("template_grid", None, "template_grid")
-    write_csv(rows, folder / "grid.csv")
+    write_csv(rows, folder / "template_grid.csv")
     draw_grid(
         torch.tensor([row["val/accuracy"] for row in rows]).view(len(variants), -1).T,
         [*sentences, _ALL][: len(rows) // len(variants)],

@@ -22,8 +22,8 @@ def rows(path):
 
 def test_every_cell_is_the_accuracy_of_a_slow_loop(pairs):
     folder = template_grid(pairs, data(), TEMPLATES, SYNONYMS, out="grid")
-    assert {path.name for path in folder.iterdir()} == {"grid.csv", "grid.png", "chosen.csv"}
-    found = rows(folder / "grid.csv")
+    assert {path.name for path in folder.iterdir()} == {"template_grid.csv", "grid.png", "chosen.csv"}
+    found = rows(folder / "template_grid.csv")
     assert len(found) == (3 + 1) * 3
     known, images = as_image_text(pairs), data()
     batches = list(images.ordered_dataloader(images.splits()["val"]))
