@@ -12,19 +12,17 @@ from lightning_transfer.contracts import ImageBatch
 def caption_groups(texts: Sequence[str]) -> Tensor:
     """A number for each text, the same where the texts are, whatever batch or process they are in.
 
-    Capitals and spaces around do not count. That two of a million texts share a number has a probability of 3 in 10⁸.
+    Spaces around do not count. That two of a million texts share a number has a probability of 3 in 10⁸.
 
     Shape:
         N texts → (N,) int64
 
     Example:
-        >>> first, again, other = caption_groups(["A frog.", " a frog. ", "A dog."]).tolist()
+        >>> first, again, other = caption_groups(["A frog.", " A frog. ", "A dog."]).tolist()
         >>> first == again, first == other
         (True, False)
     """
-    digests = [
-        blake2b(text.strip().casefold().encode(errors="surrogatepass"), digest_size=8).digest() for text in texts
-    ]
+    digests = [blake2b(text.strip().encode(errors="surrogatepass"), digest_size=8).digest() for text in texts]
     return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests], dtype=torch.int64)
 
 

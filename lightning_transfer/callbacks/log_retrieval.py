@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lightning_transfer.callbacks.pictures import log_picture
 from lightning_transfer.data.base import ImageData
@@ -50,20 +51,22 @@ class LogRetrieval(Part, Callback):
         if not trainer.is_global_zero or not isinstance(data, ImageData) or split not in data.sets:
             return
         prepared = data.sets[split]
-        image, text, group, captions, numbers = [], [], [], [], []
+        found: list[tuple[Tensor, ...]] = []
+        captions: list[str] = []
+        numbers: list[int] = []
         training = pl_module.training
         pl_module.eval()
         try:
             with torch.no_grad():
                 for batch in data.numbered(prepared, range(min(self.among, len(prepared)))):
                     moved = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
-                    for kept, found in zip((image, text, group), pl_module.encode(moved), strict=True):
-                        kept.append(found.cpu())
+                    found.append(tuple(part.cpu() for part in pl_module.encode(moved)))
                     captions += batch.text
                     numbers += batch.indices.tolist()
         finally:
             pl_module.train(training)
-        rows = nearest_images(torch.cat(image), torch.cat(text), torch.cat(group), captions, self.images)
+        image, text, group = (torch.cat(parts) for parts in zip(*found, strict=True))
+        rows = nearest_images(image, text, group, captions, self.images)
         path = Path(trainer.default_root_dir) / f"retrieval_{split}.png"
         draw_retrieval(some_of(rows, self.captions), lambda i: prepared.source.image(numbers[i]), path)
         log_picture(trainer, "retrieval", path)

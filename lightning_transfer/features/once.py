@@ -55,6 +55,6 @@ def _embeddings(backbone: Backbone, trainer: Any, images: ImageDataset, versions
                 embedding = backbone(batch.image.to(trainer.strategy.root_device)).embedding.float().cpu()
             rows[version, batch.indices] = torch.cat([embedding, torch.ones(len(embedding), 1)], dim=1)
     rows = trainer.strategy.reduce(rows.to(trainer.strategy.root_device), reduce_op="sum").cpu()
-    embeddings, read = rows[:, :, :-1].clone(), rows[:, :, -1] > 0
-    embeddings[~read] = float("nan")
+    embeddings: Tensor = rows[:, :, :-1].clone()
+    embeddings[rows[:, :, -1] == 0] = float("nan")
     return embeddings

@@ -8,6 +8,11 @@ from torch.distributed import all_reduce, get_rank, get_world_size, is_available
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 
+def processes() -> int:
+    """How many there are."""
+    return get_world_size() if is_available() and is_initialized() else 1
+
+
 def gathered(tensor: Tensor) -> tuple[Tensor, int]:
     """Join a tensor (B, ...) of every process, without gradient, whatever its B is.
 
@@ -15,24 +20,40 @@ def gathered(tensor: Tensor) -> tuple[Tensor, int]:
         the joined tensor, and where this process's part of it begins
     """
     tensor = tensor.detach()
-    if not _distributed():
+    if not (is_available() and is_initialized()):
         return tensor, 0
     parts = gather_all_tensors(tensor)
     return torch.cat(parts), sum(len(part) for part in parts[: get_rank()])
 
 
 def gathered_with_gradient(tensor: Tensor) -> tuple[Tensor, int]:
-    """Join a tensor (B, ...) of every process, such that each process's loss sends its gradient to all that it looked at.
+    """Join a tensor (B, ...) of every process such that the gradient of what each computes from it comes back to all.
 
-    The gradient is the sum over the processes' losses. All of them must run the backward pass.
+    The gradient of a process's part is the sum over all processes; where these are averaged later, as DDP does, the mean of the
+    processes' losses is what is differentiated.
 
     Returns:
-        the joined tensor, and where this process's part of it begins
+        as `gathered`
     """
-    if not _distributed():
+    if processes() == 1:
         return tensor, 0
-    joined, offset = gathered(tensor)
-    return _Gathered.apply(tensor, joined, offset), offset
+    joined: Tensor
+    joined, start = _Gather.apply(tensor)
+    return joined, start
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> tuple[Tensor, int]:
+        joined, start = gathered(tensor)
+        ctx.rows = slice(start, start + len(tensor))
+        return joined, start
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: None) -> Tensor:
+        gradient = gradient.contiguous()
+        all_reduce(gradient)
+        return gradient[ctx.rows]
 
 
 def mean_of_all(total: Tensor, count: int) -> Tensor:
@@ -45,26 +66,9 @@ def mean_of_all(total: Tensor, count: int) -> Tensor:
         total: scalar, summed over this process's samples.
         count: samples of all processes.
     """
-    if not _distributed():
+    if processes() == 1:
         return total / count
     value = total.detach().clone()
     all_reduce(value)
-    share = total * (get_world_size() / count)
+    share = total * (processes() / count)
     return share + (value / count - share).detach()
-
-
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, joined: Tensor, offset: int) -> Tensor:
-        ctx.part = slice(offset, offset + len(tensor))
-        return joined
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        total = gradients[0].contiguous().clone()
-        all_reduce(total)
-        return total[ctx.part], None, None
-
-
-def _distributed() -> bool:
-    return is_available() and is_initialized()

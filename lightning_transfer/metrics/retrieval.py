@@ -87,8 +87,9 @@ def ranks(query: Tensor, query_group: Tensor, gallery: Tensor, gallery_group: Te
         (Q,) int64; 0 is a hit at once
     """
     found = []
-    for part, own in zip(query.split(chunk), query_group.split(chunk), strict=True):
-        scores, right = part @ gallery.T, own[:, None] == gallery_group
+    for start in range(0, len(query), chunk):
+        part = slice(start, start + chunk)
+        scores, right = query[part] @ gallery.T, query_group[part, None] == gallery_group
         best = scores.masked_fill(~right, float("-inf")).amax(dim=1, keepdim=True)
         found.append(((scores >= best) & ~right).sum(dim=1))
     return torch.cat(found)
@@ -101,7 +102,7 @@ def _joined(state: Any) -> Tensor:
 
 def _distinct(group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The different captions, where each occurs first, and how often."""
-    captions, number, counts = group.unique(return_inverse=True, return_counts=True)
+    captions, number, counts = torch.unique(group, return_inverse=True, return_counts=True)
     first = torch.full_like(captions, len(group)).scatter_reduce(
         0, number, torch.arange(len(group), device=group.device), "amin"
     )

@@ -163,7 +163,7 @@ class ImageTextModule(TransferModule):
         data = getattr(self.trainer, "datamodule", None)
         if self.lock_image and self.max_gigabytes > 0 and isinstance(data, ImageData):
             self.model.backbone.eval()
-            for name in data.sets.keys() & {"train", "val"}:
+            for name in [name for name in ("train", "val") if name in data.sets]:  # in one order in all processes
                 example = data.sets[name].example()
                 check_captions(example)
                 self._check_images(example.image.to(self.device))

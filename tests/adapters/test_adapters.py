@@ -213,7 +213,9 @@ def test_a_context_that_is_too_long_is_told(image_text):
 def test_missing_shots_are_told(image_text):
     data = FakeData(image_size=32, num_workers=0, images_per_class=6)
     data.setup("fit")
-    with pytest.raises(ValueError, match="shots=5 of TipAdapter wants as many training images of each class, but class 1 has 4"):
+    with pytest.raises(
+        ValueError, match="shots=5 of TipAdapter wants as many training images of each class, but class 1 has 4"
+    ):
         built(TipAdapter(5), image_text()).prepare(image_text(), data)
     with pytest.raises(ValueError, match="takes its images from a datamodule"):
         built(TipAdapter(1), image_text()).prepare(image_text(), None)

@@ -21,6 +21,10 @@ NEEDS_DATA = {
     "adapter/tip_adapter",
     "adapter/tip_adapter_f",
     "adapter/wise_ft",
+    "image_text/clip_emoji",
+    "image_text/lit_stamps",
+    "image_text/open_clip",
+    "image_text/siglip_stamps",
     "distill/crd",
     "distill/cross_modal",
     "distill/dkd",
@@ -41,17 +45,31 @@ NEEDS_DATA = {
 
 
 def make_inputs():
-    """The photos and the lists of labels and numbers that `folder`, `csv` and `regression` ask their user for."""
-    rows, angles = ["path,label"], ["path,angle"]
+    """The photos, the lists of labels, captions and numbers, and the encoder that configurations ask their user for."""
+    rows, angles = ["path,label,caption"], ["path,angle"]
     for name in ("ant", "bee"):
         Path("photos", name).mkdir(parents=True)
         for i in range(10):
             Image.new("RGB", (40, 30), (20 * i, 90, 100)).save(f"photos/{name}/{i}.png")
-            rows.append(f"photos/{name}/{i}.png,{name}")
+            rows.append(f"photos/{name}/{i}.png,{name},{name} {i}")
             angles.append(f"../../photos/{name}/{i}.png,{3 * i}")
     Path("labels.csv").write_text("\n".join(rows))
     Path("data/rotated_digits").mkdir(parents=True)
     Path("data/rotated_digits/index.csv").write_text("\n".join(angles))
+    save_encoder("encoder")
+
+
+def save_encoder(folder):
+    """A small BERT that reads letters, as `save_pretrained` writes it."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    letters = {letter: i for i, letter in enumerate(["[PAD]", "[UNK]", *"abcdefghijklmnopqrstuvwxyz"])}
+    tokenizer = Tokenizer(models.WordLevel(letters, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(letters), max_position_embeddings=32, **sizes)).save_pretrained(folder)
 
 
 SMALL = ["--data.image_size=32", "--data.num_workers=0"]

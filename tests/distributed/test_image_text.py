@@ -31,8 +31,8 @@ def run(devices: int, out: Path, kind: str) -> None:
     )
     # one batch an epoch, which 2 processes share out unequally
     data = FakeData(
-        image_size=32, batch_size=26 // devices, num_workers=0, images_per_class=7, val_fraction=0.2, test_fraction=0,
-        train_transform=EvalTransform, num_classes=5, fraction=0.93,
+        image_size=32, batch_size=46 // devices, num_workers=0, images_per_class=8, val_fraction=0.2, test_fraction=0,
+        train_transform=EvalTransform, num_classes=7,
     )  # fmt: skip
     trainer = quiet_trainer(devices, 3, num_sanity_val_steps=0)
     trainer.fit(module, data)

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam
 from lightning_transfer import ImageTextModule, Optim, TimmBackbone
 from lightning_transfer.callbacks import LogRetrieval
 from lightning_transfer.data import DigitsData, EvalTransform, FakeData, TrainTransform
-from lightning_transfer.losses.pair import PairwiseSigmoid, SymmetricCrossEntropy
+from lightning_transfer.losses.pair import PairwiseSigmoid
 from lightning_transfer.models import ImageTextModel, OpenClipModel
 from lightning_transfer.text_towers import TransformerTower
 
@@ -38,18 +38,18 @@ def figures(run):
     return {key: value.item() for key, value in run.callback_metrics.items()}
 
 
-@pytest.mark.parametrize("loss", [SymmetricCrossEntropy(), PairwiseSigmoid()])
-def test_learns_which_image_has_which_caption(trainer, loss):
+@pytest.mark.parametrize("options", [{}, {"loss": PairwiseSigmoid(), "bias": -2.0}])
+def test_learns_which_image_has_which_caption(trainer, options):
     seed_everything(0, verbose=False)
-    run = trainer(max_epochs=8)
-    trained = module(1e-2, loss=loss)
-    run.fit(trained, data(images_per_class=24))
+    run = trainer(max_epochs=24)
+    trained = module(5e-3, **options)
+    run.fit(trained, data(images_per_class=24, batch_size=16))
     found = figures(run)
-    assert found["val/image_to_text_r1"] > 0.9
-    assert found["val/text_to_image_r1"] > 0.9
+    assert found["val/image_to_text_r1"] > 0.8
+    assert found["val/text_to_image_r1"] > 0.8
     assert found["val/chance_r1"] < 0.3
-    run.test(trained, data(images_per_class=24), verbose=False)
-    assert figures(run)["test/image_to_text_r1"] > 0.9
+    run.test(trained, data(images_per_class=24, batch_size=16), verbose=False)
+    assert figures(run)["test/image_to_text_r1"] > 0.8
 
 
 def test_the_loss_at_the_start_is_near_chance_and_the_same_for_a_batch_as_by_hand():
@@ -100,8 +100,8 @@ def test_a_locked_tower_sees_each_version_once_and_training_is_what_it_would_be(
         results.append((losses.values, figures(run)))
         if gigabytes:
             sets = images.sets
-            examples = 2  # one each to see that the tower takes the images
-            assert calls[0] == len(sets["train"]) * options.get("augmentations", 1) + len(sets["val"]) + examples
+            example = 1  # to see that the tower takes images of this size
+            assert calls[0] == len(sets["train"]) * options.get("augmentations", 1) + len(sets["val"]) + example
             assert not any(losses.seen)
             assert not made.model.backbone.training
             assert not made.model.text_tower.training

@@ -49,7 +49,7 @@ def test_order_counts_and_entries_can_take_the_place_of_words():
     entries = made.embed(tokens.ids).detach().requires_grad_()
     replaced = made.encode(entries, tokens)
     torch.testing.assert_close(replaced, vectors)
-    replaced.sum().backward()
+    replaced[:, 0].sum().backward()
     assert entries.grad.abs().sum(dim=2).gt(0).all()
 
 
