@@ -12,6 +12,7 @@ __all__ = [
     "TimmBackbone",
     "TransferModule",
     "VisualPromptModule",
+    "ZeroShotModule",
     "__version__",
     "load_adapter",
 ]
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         ImageTextModule,
         TransferModule,
         VisualPromptModule,
+        ZeroShotModule,
     )
     from lightning_transfer.optim import Optim
 
@@ -35,6 +37,7 @@ _HOMES = {
     "ImageTextModule": "modules",
     "TransferModule": "modules",
     "VisualPromptModule": "modules",
+    "ZeroShotModule": "modules",
     "Optim": "optim",
     "TimmBackbone": "backbones",
     "load_adapter": "adapter_file",

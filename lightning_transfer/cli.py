@@ -17,6 +17,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+import lightning_transfer.adapters
 import lightning_transfer.backbones
 import lightning_transfer.data
 import lightning_transfer.edits

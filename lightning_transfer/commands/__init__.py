@@ -5,6 +5,8 @@ COMMANDS: dict[str, str] = {
     "report": "judge a checkpoint: intervals, classes or targets, worst images, calibration",
     "calibrate": "fit a temperature on validation: writes a checkpoint whose probabilities hold",
     "agreement": "compare students with their teacher: agreement, divergence, CKA, correlations of classes",
+    "template_grid": "compare templates and words for the classes of an image-text model, on validation",
+    "zero_shot_head": "write an image-text model that knows classes by their names as a classifier, to fine-tune from",
     "wise_ft": "measure the models between a source and a fine-tuned one, and keep the best (WiSE-FT)",
     "soup": "average checkpoints of one architecture, all of them or those that help (model soup)",
     "merge": "fold a LoRA into the weights: writes an ordinary checkpoint",

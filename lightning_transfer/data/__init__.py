@@ -14,6 +14,7 @@ from lightning_transfer.data.spoken_stamps import SpokenStampsData
 from lightning_transfer.data.stamps import StampsData
 from lightning_transfer.data.torchvision import TorchvisionData
 from lightning_transfer.data.transforms import EvalTransform, ShiftTransform, TrainTransform, WholeTransform
+from lightning_transfer.data.unlabelled import UnlabelledData
 
 __all__ = [
     "Corruption",
@@ -32,5 +33,6 @@ __all__ = [
     "StampsData",
     "TorchvisionData",
     "TrainTransform",
+    "UnlabelledData",
     "WholeTransform",
 ]

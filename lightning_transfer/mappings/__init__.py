@@ -8,14 +8,17 @@ from lightning_transfer.mappings.iterative import IterativeMapping
 from lightning_transfer.mappings.linear import LinearMapping
 from lightning_transfer.mappings.random import RandomMapping
 from lightning_transfer.mappings.semantic import SemanticMapping
+from lightning_transfer.mappings.text import FixedTextMapping, TextMapping
 
 __all__ = [
     "BayesianMapping",
     "FirstMapping",
+    "FixedTextMapping",
     "FrequencyMapping",
     "IterativeMapping",
     "LabelMapping",
     "LinearMapping",
     "RandomMapping",
     "SemanticMapping",
+    "TextMapping",
 ]

@@ -1,19 +1,13 @@
 """A checkpoint of this package as a source."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from lightning_transfer import hashes
-from lightning_transfer.checkpoint import expects_checkpoint, read_checkpoint, rebuild
 from lightning_transfer.contracts import Prediction
+from lightning_transfer.models.recorded import open_recorded
 from lightning_transfer.models.source import Source
-
-if TYPE_CHECKING:
-    from lightning_transfer.modules import TransferModule
 
 
 class CheckpointSource(Source):
@@ -31,17 +25,9 @@ class CheckpointSource(Source):
 
     def __init__(self, path: str | Path, sha256: str | None = None, arguments: str | None = None) -> None:
         super().__init__()
-        try:
-            with isolate_rng():  # what a training draws does not depend on how its source is built
-                module = rebuild(json.loads(arguments)) if arguments and expects_checkpoint() else _read(path)
-            if not expects_checkpoint() or arguments is None:
-                sha256, arguments = _recorded(Path(path), sha256)
-        except (FileNotFoundError, ValueError) as error:
-            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-            raise kind(f"source: {error}") from error
+        module, self.init_args = open_recorded("source", path, sha256, arguments)
         if module.task != "classification":
             raise ValueError(f"source: {str(path)!r} was trained with task={module.task}; a prompt wants classes")
-        self.init_args = {"path": str(path), "sha256": sha256, "arguments": arguments}
         self.network = module.model
         self.num_classes = module.num_classes
         self.class_names = module.class_names
@@ -61,21 +47,3 @@ class CheckpointSource(Source):
     def set_image_size(self, image_size: int) -> None:
         if hasattr(self._backbone, "set_image_size"):
             self._backbone.set_image_size(image_size)
-
-
-def _read(path: str | Path) -> "TransferModule":
-    from lightning_transfer.modules.base import TransferModule  # which knows of models
-
-    module: TransferModule = TransferModule.load_from_checkpoint(path, map_location="cpu")
-    return module
-
-
-def _recorded(path: Path, sha256: str | None) -> tuple[str, str]:
-    """Hash of the file, and the arguments in it."""
-    found = hashes.of_file(path)
-    if sha256 not in (None, found):
-        raise ValueError(
-            f"{str(path)!r} is another file than was trained on before (sha256 {found[:12]}..., recorded {str(sha256)[:12]}...); "
-            "bring that one, or leave sha256 out to go on with this"
-        )
-    return found, json.dumps(dict(read_checkpoint(path)["hyper_parameters"]))

@@ -36,6 +36,9 @@ class Source(Part, nn.Module, ABC):
     def set_image_size(self, image_size: int) -> None:  # most networks take any size
         """Adapt to square images of this side in pixels, before training or loading weights."""
 
+    def name_targets(self, class_names: list[str] | None) -> None:  # most networks know their classes by themselves
+        """Hear what the target classes are called, before any mapping is made."""
+
 
 class SourceModel(Source):
     """A timm model with its classifier, behind its own normalisation.

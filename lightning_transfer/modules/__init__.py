@@ -5,5 +5,13 @@ from lightning_transfer.modules.distill import DistillModule
 from lightning_transfer.modules.finetune import FinetuneModule
 from lightning_transfer.modules.image_text import ImageTextModule
 from lightning_transfer.modules.visual_prompt import VisualPromptModule
+from lightning_transfer.modules.zero_shot import ZeroShotModule
 
-__all__ = ["DistillModule", "FinetuneModule", "ImageTextModule", "TransferModule", "VisualPromptModule"]
+__all__ = [
+    "DistillModule",
+    "FinetuneModule",
+    "ImageTextModule",
+    "TransferModule",
+    "VisualPromptModule",
+    "ZeroShotModule",
+]

@@ -183,10 +183,11 @@ class TransferModule(Part, LightningModule, ABC):
         optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # a backbone named by a folder or the hub knows its architecture by now: with that neither is needed for loading
+        # a backbone named by a folder, the hub or a file knows its architecture by now: with that none is needed for loading
         arguments = checkpoint.get("hyper_parameters", {})
-        if ":" in _backbone_name(arguments.get("backbone")):
-            arguments["backbone"] = describe(self.model.backbone, "backbone")
+        backbone = getattr(self.model, "backbone", None)
+        if ":" in _backbone_name(arguments.get("backbone")) or getattr(backbone, "from_file", False):
+            arguments["backbone"] = describe(backbone, "backbone")
 
     def configure_optimizers(self) -> Any:
         return self.optim.build(self.learners(), self.trainer.estimated_stepping_batches)

@@ -91,6 +91,7 @@ class VisualPromptModule(TransferModule):
             raise ValueError(f"loss={type(self.loss).__name__} is for {' and '.join(self.loss.tasks)}, not for classes")
         self.loss.set_num_classes(num_classes)
         known = as_source(source)
+        known.name_targets(class_names)
         if prompt is not None:
             if image_size is None:
                 raise ValueError("image_size must be given: a prompt is made for images of one size")

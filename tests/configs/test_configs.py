@@ -1,5 +1,6 @@
 """Every experiment that ships runs `fit` and `test`, or its command, through the real entry point."""
 
+import json
 import os
 import shlex
 from pathlib import Path
@@ -15,6 +16,11 @@ EXPERIMENTS = sorted(
     str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer"
 )
 NEEDS_DATA = {
+    "adapter/cocoop",
+    "adapter/coop",
+    "adapter/tip_adapter",
+    "adapter/tip_adapter_f",
+    "adapter/wise_ft",
     "image_text/clip_emoji",
     "image_text/lit_stamps",
     "image_text/open_clip",
@@ -34,6 +40,10 @@ NEEDS_DATA = {
     "prompt/bahng2022_224",
     "prompt/evp_224",
     "prompt/ilm2023_224",
+    "prompt/image_text",
+    "template_grid/emoji",
+    "zero_shot/emoji",
+    "zero_shot/words",
 }
 
 
@@ -82,15 +92,24 @@ def typed(name):
 
 
 def run_small(words):
-    small = [
-        flag for flag in SMALL if not ("image_size" in flag and "_224" in " ".join(words))
-    ]  # these are about their size
-    limits = {"fit": ["--config", "smoke", *small, "--data.batch_size=4"], "test": ["--trainer.limit_test_batches=2"]}
+    sized = "_224" in " ".join(words)  # recipes that are about their size
+    small = [flag for flag in SMALL if not (sized and "image_size" in flag)]
+    limits = {
+        "fit": ["--config", "smoke", *small, "--data.batch_size=4"],
+        "test": ["--trainer.limit_test_batches=2"],
+        "wise_ft": [],  # the data is that of a checkpoint
+    }
     main([*words, *limits.get(words[0], SMALL)])
+
+
+def skip_without_data(name):
+    if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
+        pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
 def test_runs_its_command(name):
+    skip_without_data(name)
     make_inputs()
     for words in typed(name)[0]:
         run_small(words)
@@ -100,12 +119,11 @@ def test_runs_its_command(name):
 
 
 @pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "zero_shot")])
 def test_fits_and_tests(name):
-    if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
-        pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
+    skip_without_data(name)
     make_inputs()
-    before, own, after = typed(name) if command(name) == "distill" else ([], [], [])
+    before, own, after = typed(name) if command(name) in ("adapter", "distill", "prompt") else ([], [], [])
     for words in before:
         run_small(words)
     known = {*Path().rglob("best.ckpt")}
@@ -114,6 +132,34 @@ def test_fits_and_tests(name):
     run_small(["test", f"--ckpt_path={ckpt}"])
     for words in after:
         run_small(words)
+
+
+TINY_CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "zero_shot"])
+def test_asks_without_a_training(name):
+    skip_without_data(name)
+    make_inputs()
+    before, own, after = typed(name)
+    for words in before:
+        run_small(words)
+    small = [*SMALL, "--trainer.limit_test_batches=2", "--trainer.limit_predict_batches=2", "--data.batch_size=4"]
+    if name == "zero_shot/open_clip":  # an architecture of its own size, for the hub's weights are far away
+        pytest.importorskip("open_clip")
+        tiny = {"class_path": "OpenClipModel", "init_args": {"name": TINY_CLIP, "pretrained": False}}
+        small.append(f"--model.image_text={json.dumps(tiny)}")
+    first = "predict" if name == "zero_shot/words" else "test"
+    main([first, "--config", name, *own, *small])
+    for words in after:
+        main([*words, *small])
+    written = [path.read_text() for path in Path().rglob("predictions.csv")]
+    assert len(written) == {"zero_shot/emoji": 1, "zero_shot/words": 2, "zero_shot/open_clip": 0}[name]
+    assert all(",rocket," in text or ",bee," in text for text in written)
 
 
 @pytest.mark.parametrize("name", [str(p.relative_to(PACKAGED)) for p in (PACKAGED / "trainer").glob("*.yaml")])
