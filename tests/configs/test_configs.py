@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,28 @@ def run_small(words):
     main([*words, *limits.get(words[0], SMALL)])
 
 
+@pytest.fixture(scope="module")
+def prepare(tmp_path_factory):
+    """Trains each teacher once for all that ask for it; those of an ensemble differ in nothing but their seed, and one serves as all."""
+    kept = {}
+
+    def train(words):
+        same = tuple(word for word in words if not word.startswith(("--seed_everything=", "--trainer.default_root_dir=")))
+        (folder,) = (word.partition("=")[2] for word in words if word.startswith("--trainer.default_root_dir="))
+        if same in kept:
+            shutil.copytree(kept[same], folder)
+        else:
+            run_small(words)
+            kept[same] = shutil.copytree(folder, tmp_path_factory.mktemp("trained") / "run")
+
+    return train
+
+
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
-def test_runs_its_command(name):
+def test_runs_its_command(name, prepare):
     make_inputs()
     for words in typed(name)[0]:
-        run_small(words)
+        prepare(words)
     own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
     main([command(name), "--config", name, *(SMALL if own else ())])
     assert list(Path().rglob(f"{command(name)}*.csv"))
@@ -77,13 +95,13 @@ def test_runs_its_command(name):
 
 @pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in COMMANDS])
-def test_fits_and_tests(name):
+def test_fits_and_tests(name, prepare):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
     make_inputs()
     before, own, after = typed(name) if command(name) == "distill" else ([], [], [])
     for words in before:
-        run_small(words)
+        prepare(words)
     known = {*Path().rglob("best.ckpt")}
     run_small(["fit", "--config", name, *own])
     (ckpt,) = {*Path().rglob("best.ckpt")} - known
