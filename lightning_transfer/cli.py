@@ -110,7 +110,7 @@ class TransferCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Leave only the one that is typed: a parser of each would take a fourth of the time until the work begins."""
+        """Leave only the one that is typed: the parsers of the others would be built and filled for nothing."""
         known = LightningCLI.subcommands()
         return {name: skipped for name, skipped in known.items() if name == self._typed} or known
 

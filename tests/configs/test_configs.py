@@ -72,7 +72,9 @@ def prepare(tmp_path_factory):
     kept = {}
 
     def train(words):
-        same = tuple(word for word in words if not word.startswith(("--seed_everything=", "--trainer.default_root_dir=")))
+        same = tuple(
+            word for word in words if not word.startswith(("--seed_everything=", "--trainer.default_root_dir="))
+        )
         (folder,) = (word.partition("=")[2] for word in words if word.startswith("--trainer.default_root_dir="))
         if same in kept:
             shutil.copytree(kept[same], folder)
