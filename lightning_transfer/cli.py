@@ -98,6 +98,7 @@ class TransferCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.from_checkpoint: dict[str, Any] = {}
+        self._typed = arguments[0]
         base = {"default_config_files": [str(find_config("base"))]}
         super().__init__(
             model_class=TransferModule,
@@ -111,6 +112,11 @@ class TransferCLI(LightningCLI):
             auto_configure_optimizers=False,
             args=self._prepare(arguments),
         )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Leave only the one that is typed: the parsers of the others would be built and filled for nothing."""
+        known = LightningCLI.subcommands()
+        return {name: skipped for name, skipped in known.items() if name == self._typed} or known
 
     def _prepare(self, arguments: list[str]) -> list[str]:
         """Find the named configurations, and let a checkpoint's come first so that everything after it wins."""

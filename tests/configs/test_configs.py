@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,35 @@ def skip_without_data(name):
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
 
 
+@pytest.fixture(scope="module")
+def prepare(tmp_path_factory):
+    """Trains each teacher once for all that ask for it; those of an ensemble differ in nothing but their seed, and one serves as all."""
+    kept = {}
+
+    def train(words):
+        same = tuple(
+            word for word in words if not word.startswith(("--seed_everything=", "--trainer.default_root_dir="))
+        )
+        folder = next(
+            (word.partition("=")[2] for word in words if word.startswith("--trainer.default_root_dir=")), None
+        )
+        if folder is None:
+            run_small(words)
+        elif same in kept:
+            shutil.copytree(kept[same], folder)
+        else:
+            run_small(words)
+            kept[same] = shutil.copytree(folder, tmp_path_factory.mktemp("trained") / "run")
+
+    return train
+
+
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) in COMMANDS])
-def test_runs_its_command(name):
+def test_runs_its_command(name, prepare):
     skip_without_data(name)
     make_inputs()
     for words in typed(name)[0]:
-        run_small(words)
+        prepare(words)
     own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
     main([command(name), "--config", name, *(SMALL if own else ())])
     assert list(Path().rglob(f"{command(name)}*.csv"))
@@ -120,12 +144,12 @@ def test_runs_its_command(name):
 
 @pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "zero_shot")])
-def test_fits_and_tests(name):
+def test_fits_and_tests(name, prepare):
     skip_without_data(name)
     make_inputs()
     before, own, after = typed(name) if command(name) in ("adapter", "distill", "prompt") else ([], [], [])
     for words in before:
-        run_small(words)
+        prepare(words)
     known = {*Path().rglob("best.ckpt")}
     run_small(["fit", "--config", name, *own])
     (ckpt,) = {*Path().rglob("best.ckpt")} - known
@@ -142,12 +166,12 @@ TINY_CLIP = {
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "zero_shot"])
-def test_asks_without_a_training(name):
+def test_asks_without_a_training(name, prepare):
     skip_without_data(name)
     make_inputs()
     before, own, after = typed(name)
     for words in before:
-        run_small(words)
+        prepare(words)
     small = [*SMALL, "--trainer.limit_test_batches=2", "--trainer.limit_predict_batches=2", "--data.batch_size=4"]
     if name == "zero_shot/open_clip":  # an architecture of its own size, for the hub's weights are far away
         pytest.importorskip("open_clip")

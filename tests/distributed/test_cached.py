@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import seed_everything
+from ranks import quiet_trainer
 from torch.optim import SGD
 
 from lightning_transfer import DistillModule, Optim, TimmBackbone
@@ -17,8 +18,6 @@ from lightning_transfer.teachers import CachedTeacher, TimmTeacher
 
 
 def run(devices: int, folder: Path, out: Path) -> None:
-    from quiet import quiet_trainer
-
     seed_everything(0, verbose=False)
     torch.set_num_threads(1)
     teacher = TimmTeacher("test_resnet", pretrained=False, options={"num_classes": 4})
@@ -48,7 +47,3 @@ def test_two_processes_fill_what_one_would(tmp_path, run_file):
     assert np.array_equal(alone["image"], together["image"])
     np.testing.assert_allclose(together["scores"], alone["scores"], rtol=1e-4, atol=1e-5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.0", "2.0", "2.1", "alone", "together"]
-
-
-if __name__ == "__main__":
-    run(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,11 +1,14 @@
 """Two processes at half the batch size equal one."""
 
+import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import quiet_trainer
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
@@ -14,8 +17,6 @@ from lightning_transfer.data.corruptions import Corruption
 
 
 def run(devices: int, out: Path) -> None:
-    from quiet import quiet_trainer
-
     torch.manual_seed(0)
     torch.set_num_threads(1)
     # layer norms: batch norm over half a batch is another function
@@ -37,15 +38,19 @@ def run(devices: int, out: Path) -> None:
         torch.save({"weights": module.state_dict(), "metrics": {**metrics, **tested}}, out)
 
 
+def launch(devices: int, out: Path) -> None:
+    """As a user's script is started, of which Lightning then starts copies; the other tests here begin like torchrun."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
+    command = [sys.executable, __file__, str(devices), str(out)]
+    result = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and ddp are run on Linux and macOS")
 def test_two_processes_equal_one(tmp_path, run_file):
-
-    results = []
-    for devices in (1, 2):
-        out = tmp_path / f"{devices}.pt"
-        run_file(__file__, devices, out)
-        results.append(torch.load(out, weights_only=True))
-    one, two = results
+    run_file(__file__, 1, tmp_path / "1.pt")
+    launch(2, tmp_path / "2.pt")
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("1.pt", "2.pt"))
     for name, value in one["weights"].items():
         torch.testing.assert_close(two["weights"][name], value, rtol=1e-4, atol=1e-5, msg=name)
     assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-4, abs=1e-5)

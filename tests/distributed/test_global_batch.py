@@ -1,14 +1,13 @@
 """Two processes that accumulate train as one on whole batches, and with a cache of frozen layers as without it."""
 
 import copy
-import os
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from ranks import quiet_trainer
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
@@ -17,13 +16,11 @@ from lightning_transfer.data import EvalTransform, FakeData
 
 
 def fit(module: FinetuneModule, devices: int, batch_size: int, epochs: int, *callbacks) -> Trainer:
-    from quiet import quiet_trainer
-
     data = FakeData(
         image_size=32, batch_size=batch_size, num_workers=0, images_per_class=40, labels_per_class=26,
         train_transform=EvalTransform,
     )  # fmt: skip
-    trainer = quiet_trainer(devices, epochs, callbacks=list(callbacks), default_root_dir=os.environ["TESTED_IN"])
+    trainer = quiet_trainer(devices, epochs, callbacks=list(callbacks))
     trainer.fit(module, data)
     return trainer
 
@@ -56,7 +53,7 @@ def run(devices: int, batch_size: int, out: Path) -> None:
 def results(tmp_path_factory, run_file):
     folder = tmp_path_factory.mktemp("ranks")
     for devices, batch_size in ((1, 32), (2, 8)):
-        run_file(__file__, devices, batch_size, folder, TESTED_IN=str(folder))
+        run_file(__file__, devices, batch_size, folder)
     return [torch.load(folder / f"{name}.pt", weights_only=True) for name in ("1_0", "2_0", "2_1")]
 
 
@@ -85,7 +82,3 @@ def test_processes_agree_on_the_losses_of_a_rate_search(results):
     _, first, second = results
     assert first["rates"] == second["rates"]
     assert len(first["rates"]) == 12
-
-
-if __name__ == "__main__":
-    run(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

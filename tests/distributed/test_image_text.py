@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import seed_everything
+from ranks import quiet_trainer
 from torch.optim import SGD
 
 from lightning_transfer import ImageTextModule, Optim, TimmBackbone
@@ -16,8 +17,6 @@ from lightning_transfer.text_towers import TransformerTower
 
 
 def run(devices: int, out: Path, kind: str) -> None:
-    from quiet import quiet_trainer
-
     seed_everything(0, verbose=False)
     torch.set_num_threads(1)
     module = ImageTextModule(
@@ -55,7 +54,3 @@ def test_two_processes_equal_one(kind, tmp_path, run_file):
             torch.testing.assert_close(rank["weights"][name], value, rtol=1e-4, atol=1e-5, msg=name)
         assert rank["metrics"] == pytest.approx(one["metrics"], rel=1e-4, abs=1e-5)
     assert "val/image_to_text_r5" in one["metrics"]
-
-
-if __name__ == "__main__":
-    run(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

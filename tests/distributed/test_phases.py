@@ -1,10 +1,10 @@
 """Two processes train as one across an unfreeze, and stay equal to each other bit for bit."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
 import torch
+from ranks import quiet_trainer
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
@@ -13,8 +13,6 @@ from lightning_transfer.data import FakeData
 
 
 def run(devices: int, out: Path) -> None:
-    from quiet import quiet_trainer
-
     torch.manual_seed(0)
     torch.set_num_threads(1)
     # layer norms: batch norm over half a batch is another function
@@ -36,7 +34,3 @@ def test_ranks_are_bit_equal_after_an_unfreeze_and_equal_to_one_process(tmp_path
     for name, value in first["weights"].items():
         assert torch.equal(second["weights"][name], value), name
         torch.testing.assert_close(one["weights"][name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
-if __name__ == "__main__":
-    run(int(sys.argv[1]), Path(sys.argv[2]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ranks import quiet_trainer
 
 from lightning_transfer.callbacks import RemapLabels
 from lightning_transfer.mappings import BayesianMapping, IterativeMapping
@@ -13,9 +14,8 @@ from lightning_transfer.mappings import BayesianMapping, IterativeMapping
 MAPPINGS = {"iterative": IterativeMapping, "bayesian": partial(BayesianMapping, top_k=2)}
 
 
-def run(name: str, devices: int, out: Path) -> None:
+def run(devices: int, name: str, out: Path) -> None:
     sys.path.append(str(Path(__file__).parents[1] / "callbacks"))
-    from quiet import quiet_trainer
     from test_remap_labels import Tiny, Watch, data, state
 
     torch.manual_seed(0)
@@ -30,13 +30,9 @@ def run(name: str, devices: int, out: Path) -> None:
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_two_processes_map_as_one(name, tmp_path, run_file):
     for devices in (1, 2):
-        run_file(__file__, name, devices, tmp_path)
+        run_file(__file__, devices, name, tmp_path)
     one, first, second = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("1_0", "2_0", "2_1"))
     assert not torch.equal(first["own"][0], second["own"][0])  # they did not see the same
     for key in ("first", "ended", "prompt", "last"):
         torch.testing.assert_close(second[key], first[key], rtol=0, atol=0)
         torch.testing.assert_close(first[key], one[key], rtol=1e-4, atol=1e-5)
-
-
-if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

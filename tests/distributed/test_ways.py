@@ -1,11 +1,11 @@
 """Edits, penalties and the moving average train over two processes as over one, which stay equal to each other bit for bit."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import quiet_trainer
 from torch.optim import SGD
 
 from lightning_transfer import FinetuneModule, Optim, TimmBackbone
@@ -20,9 +20,7 @@ WAYS = {
 }
 
 
-def run(way: str, devices: int, out: Path) -> None:
-    from quiet import quiet_trainer
-
+def run(devices: int, way: str, out: Path) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     edits, penalties, callbacks = WAYS[way]()
@@ -43,7 +41,7 @@ def run(way: str, devices: int, out: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_two_processes_train_as_one(way, tmp_path, run_file):
     for devices in (1, 2):
-        run_file(__file__, way, devices, tmp_path)
+        run_file(__file__, devices, way, tmp_path)
     one, first, second = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("1_0", "2_0", "2_1"))
     assert any("backbone" in name for name in first["moved"])
     assert first["moved"] == one["moved"]
@@ -51,7 +49,3 @@ def test_two_processes_train_as_one(way, tmp_path, run_file):
     for name, value in first["weights"].items():
         assert torch.equal(second["weights"][name], value), name
         torch.testing.assert_close(one["weights"][name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
-if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
