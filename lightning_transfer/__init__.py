@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "ContrastiveModule",
     "DistillModule",
     "FinetuneModule",
     "Optim",
@@ -18,11 +19,18 @@ __all__ = [
 if TYPE_CHECKING:
     from lightning_transfer.adapter_file import load_adapter
     from lightning_transfer.backbones import TimmBackbone
-    from lightning_transfer.modules import DistillModule, FinetuneModule, TransferModule, VisualPromptModule
+    from lightning_transfer.modules import (
+        ContrastiveModule,
+        DistillModule,
+        FinetuneModule,
+        TransferModule,
+        VisualPromptModule,
+    )
     from lightning_transfer.optim import Optim
 
 # Imported on first use: torch, Lightning and timm take seconds, and `lightning-transfer --help` needs none of them.
 _HOMES = {
+    "ContrastiveModule": "modules",
     "DistillModule": "modules",
     "FinetuneModule": "modules",
     "TransferModule": "modules",

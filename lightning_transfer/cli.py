@@ -22,12 +22,14 @@ import lightning_transfer.data
 import lightning_transfer.edits
 import lightning_transfer.heads
 import lightning_transfer.losses.distill
+import lightning_transfer.losses.pair
 import lightning_transfer.losses.supervised
 import lightning_transfer.mappings
 import lightning_transfer.mixing
 import lightning_transfer.modules
 import lightning_transfer.penalties
 import lightning_transfer.probes
+import lightning_transfer.projectors
 import lightning_transfer.prompts
 import lightning_transfer.teachers
 import lightning_transfer.text_encoders
