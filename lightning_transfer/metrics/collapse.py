@@ -23,7 +23,7 @@ def relative_deviation(embedding: Tensor) -> Tensor:
         >>> round(relative_deviation(tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).item(), 4)
         1.0
     """
-    deviation = normalize(embedding.float()).std(dim=0, correction=0)
+    deviation: Tensor = normalize(embedding.float()).std(dim=0, correction=0)
     return deviation.mean() * math.sqrt(embedding.shape[1])
 
 
@@ -46,5 +46,6 @@ def effective_rank(embedding: Tensor) -> Tensor:
     values = torch.linalg.svdvals((embedding - embedding.mean(dim=0)).double())
     total = values.sum()
     if total <= len(embedding) * torch.finfo(torch.float32).eps * embedding.abs().max():
-        return total.new_zeros(()).float()
-    return torch.special.entr(values / total).sum().exp().float()
+        return torch.zeros((), device=embedding.device)
+    entropy: Tensor = torch.special.entr(values / total).sum()
+    return entropy.exp().float()

@@ -15,6 +15,7 @@ EXPERIMENTS = sorted(
     str(p.relative_to(PACKAGED).with_suffix("")) for p in PACKAGED.rglob("*/*.yaml") if p.parent.name != "trainer"
 )
 NEEDS_DATA = {
+    "contrastive/emoji",
     "distill/crd",
     "distill/cross_modal",
     "distill/dkd",
