@@ -46,7 +46,7 @@ class ContrastiveModule(TransferModule):
         backbone: as for `FinetuneModule`.
         loss: from `losses.pair`; `NTXent` if not given.
         num_classes: K, of the labels that the probe learns; 1, where there is nothing to tell apart, has no probe.
-        projector: makes what turns the backbone's embedding into what the loss compares.
+        projector: makes what turns the backbone's embedding into what the loss compares; `MLPProjector` if not given.
         predictor: makes what comes behind the projector of the student alone, of the same width.
         momentum: weight of the teacher's old parameters against the student's after each step, in [0, 1]; 1 leaves it as it is, 0 copies
             the student. Without one there is no teacher.
@@ -80,7 +80,7 @@ class ContrastiveModule(TransferModule):
         backbone: str | nn.Module,
         loss: ViewLoss | None = None,
         num_classes: int = 1,
-        projector: ProjectorFactory = MLPProjector,
+        projector: ProjectorFactory | None = None,
         predictor: ProjectorFactory | None = None,
         momentum: float | None = None,
         final_momentum: float | None = None,
@@ -111,7 +111,8 @@ class ContrastiveModule(TransferModule):
         loss = loss or NTXent()
         _check_fit(loss, predictor, momentum, final_momentum, neighbours, bank)
         encoder = as_backbone(backbone, image_size)
-        self.projector = projector(encoder.num_features)
+        # no default in the signature: another class would inherit the values of its arguments from the command line
+        self.projector = (projector or MLPProjector)(encoder.num_features)
         self.predictor = predictor(_width(self.projector)) if predictor else None
         if self.predictor and _width(self.predictor) != _width(self.projector):
             raise ValueError(
@@ -272,7 +273,7 @@ class ContrastiveModule(TransferModule):
             ValueError: where it changes over a training that has no end.
         """
         start, end = float(self.momentum or 0), float(self.final_momentum or 0)
-        if start == end:
+        if start == end or self._trainer is None:
             return start
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):

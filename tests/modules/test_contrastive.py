@@ -9,7 +9,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader
 
-from lightning_transfer import ContrastiveModule, FinetuneModule, Optim, TimmBackbone, TransferModule, VisualPromptModule
+from lightning_transfer import (
+    ContrastiveModule,
+    FinetuneModule,
+    Optim,
+    TimmBackbone,
+    TransferModule,
+    VisualPromptModule,
+)
 from lightning_transfer.commands.export import export
 from lightning_transfer.commands.probe import probe
 from lightning_transfer.contracts import ImageBatch
@@ -41,7 +48,10 @@ def module(method="simclr", num_classes=4, backbone=None, **options):
     loss = known.pop("loss")()
     torch.manual_seed(0)
     return ContrastiveModule(
-        backbone or TimmBackbone("test_resnet", pretrained=False), loss, num_classes, **{"projector": small, **known, **options}
+        backbone or TimmBackbone("test_resnet", pretrained=False),
+        loss,
+        num_classes,
+        **{"projector": small, **known, **options},
     )
 
 
@@ -162,7 +172,9 @@ def test_views_of_one_size_are_embedded_alike_and_small_ones_beside_them():
     small_view = torch.rand(8, 3, 16, 16)
     one = one._replace(modalities={**one.modalities, "view_3": small_view})
     seen, taught = [], []
-    made.loss.register_forward_pre_hook(lambda _, arguments: (seen.extend(arguments[0]), taught.extend(arguments[1])) and None)
+    made.loss.register_forward_pre_hook(
+        lambda _, arguments: (seen.extend(arguments[0]), taught.extend(arguments[1])) and None
+    )
     made.step(one)
     assert [view.shape for view in seen] == [(8, 24)] * 3
     assert len(taught) == 2
@@ -359,4 +371,7 @@ def test_says_that_classes_are_needed_and_a_small_view_is_too_small(trainer):
 
 def test_the_checkpoint_names_its_loss(pretrained):
     hparams = torch.load("encoder.ckpt", weights_only=True)["hyper_parameters"]
-    assert hparams["loss"] == {"class_path": "lightning_transfer.losses.pair.nt_xent.NTXent", "init_args": {"temperature": 0.2}}
+    assert hparams["loss"] == {
+        "class_path": "lightning_transfer.losses.pair.nt_xent.NTXent",
+        "init_args": {"temperature": 0.2},
+    }
