@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "ContrastiveModule",
     "DistillModule",
     "FinetuneModule",
     "ImageTextModule",
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lightning_transfer.adapter_file import load_adapter
     from lightning_transfer.backbones import TimmBackbone
     from lightning_transfer.modules import (
+        ContrastiveModule,
         DistillModule,
         FinetuneModule,
         ImageTextModule,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 # Imported on first use: torch, Lightning and timm take seconds, and `lightning-transfer --help` needs none of them.
 _HOMES = {
+    "ContrastiveModule": "modules",
     "DistillModule": "modules",
     "FinetuneModule": "modules",
     "ImageTextModule": "modules",

@@ -31,6 +31,7 @@ import lightning_transfer.models
 import lightning_transfer.modules
 import lightning_transfer.penalties
 import lightning_transfer.probes
+import lightning_transfer.projectors
 import lightning_transfer.prompts
 import lightning_transfer.teachers
 import lightning_transfer.text_encoders

@@ -164,6 +164,48 @@ class DistillLoss(Part, nn.Module, ABC):
     def forward(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor: ...
 
 
+class ViewLoss(Part, nn.Module, ABC):
+    """What embeddings of several views of the same images are made to be like: embeddings, those of a teacher and targets to a scalar.
+
+    The gradient goes to the student alone.
+
+    Attributes:
+        needs_teacher: whether it compares with a teacher, which follows the student.
+        needs_predictor: whether it collapses without a predictor behind the student's projector.
+        needs_target: whether images without labels are of no use to it.
+        least_views, most_views: how many views of an image it takes; any number above the least where there is no most.
+        student_views, teacher_views: which views it wants to have embedded, counted from 0; all if not given. A teacher sees those that
+            are as large as the first.
+        identical_buffers: buffers that are the same in all processes without being sent around.
+    """
+
+    needs_teacher: ClassVar[bool] = False
+    needs_predictor: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = False
+    least_views: ClassVar[int] = 2
+    most_views: ClassVar[int | None] = None
+    student_views: ClassVar[tuple[int, ...] | None] = None
+    teacher_views: ClassVar[tuple[int, ...] | None] = None
+    identical_buffers: ClassVar[tuple[str, ...]] = ()
+
+    def build(self, width: int) -> None:  # most losses need nothing but embeddings
+        """Make what depends on the embeddings' width, once, before training."""
+
+    def uniform(self) -> float | None:  # few losses have a value that tells a collapse
+        """The loss of a student and a teacher who say the same of every image, all answers being alike."""
+        return None
+
+    @abstractmethod
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], target: Tensor) -> Tensor:
+        """Compare embeddings.
+
+        Args:
+            student: one (B, D) a view.
+            teacher: one (B, D) a view, without gradient; none without a teacher.
+            target: (B,) int64, -1 where the label is unknown.
+        """
+
+
 class Insertion(ModelEdit):
     """An edit that puts layers of its own into the model, which a checkpoint can be rid of again."""
 
@@ -203,6 +245,7 @@ class Probe(Part, ABC):
 
 
 HeadFactory = Callable[[int, int], nn.Module]  # (in_features, num_classes) -> (B, D) to (B, K)
+ProjectorFactory = Callable[[int], nn.Module]  # in_features -> (B, in_features) to (B, out_features), its attribute
 TransformFactory = Callable[[int], nn.Module]  # image size in pixels -> uint8 or float (C, H, W) to (C, size, size)
 OptimizerFactory = Callable[[Iterable], Optimizer]  # type: ignore[type-arg]  # jsonargparse needs the bare Iterable
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler]  # int: optimiser steps of the whole training

@@ -1,6 +1,7 @@
 """Datamodules: batches are `ImageBatch`, images in [0, 1]; classes are known before `setup`."""
 
 from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.contrastive_transform import ContrastiveTransform
 from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.csv import CsvData
 from lightning_transfer.data.digits import DigitsData
@@ -17,6 +18,7 @@ from lightning_transfer.data.transforms import EvalTransform, ShiftTransform, Tr
 from lightning_transfer.data.unlabelled import UnlabelledData
 
 __all__ = [
+    "ContrastiveTransform",
     "Corruption",
     "CsvData",
     "DigitsData",

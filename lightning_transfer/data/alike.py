@@ -8,7 +8,7 @@ from lightning_transfer.data.base import ImageData
 
 _TRAINING = {  # arguments that change neither the images of a split nor how they are shown when a model is measured
     *("batch_size", "num_workers", "cache", "on_error", "train_transform", "predict_path", "test_sets", "corruptions"),
-    *("augmentations", "same_class"),
+    *("augmentations", "same_class", "views", "view_modality"),
 }
 _FEWER = {"labels_per_class", "fraction"}  # these change the training split alone
 

@@ -56,6 +56,9 @@ class ImageData(Part, Loaders, ABC):
         modality: what the model sees of an image instead of the image itself; the image goes along as modality `picture`.
         same_class: further data by the name of their modality, with as many classes: each sample is given an image of its class from
             their split of the same name, behind their evaluation transform, in training another one in each epoch.
+        views: of each training image in all, by `train_transform`, or what makes the second, third, ... view, which may be smaller;
+            they go along as modalities `view_2`, `view_3`, ..., each drawn by seed, epoch, sample and view alone.
+        view_modality: another modality of the samples, whose picture the second, fourth, ... view shows instead of the image.
 
     Raises:
         ValueError: for values out of range.
@@ -83,6 +86,8 @@ class ImageData(Part, Loaders, ABC):
         corruptions: list[Corruption] | None = None,
         modality: Modality | None = None,
         same_class: dict[str, "ImageData"] | None = None,
+        views: int | list[TransformFactory] = 1,
+        view_modality: str | None = None,
     ) -> None:
         super().__init__()
         save_init_args(self)
@@ -106,6 +111,10 @@ class ImageData(Part, Loaders, ABC):
         self.train_transform = behind(train_transform, modality)
         self.eval_transform = behind(eval_transform, modality)
         self.same_class = same_class or {}
+        self.views = _further_views(views, train_transform, modality)
+        if view_modality is not None and not self.views:
+            raise ValueError(f"view_modality={view_modality!r} is seen in a second view; set views=2")
+        self.view_modality = view_modality
         self.augmentations = augmentations
         self.predict_path = predict_path
         self.corruptions = by_label(corruptions or [])
@@ -250,3 +259,14 @@ class ImageData(Part, Loaders, ABC):
         """Images of any source in their order, behind the evaluation transform."""
         data = ImageDataset(source, self.eval_transform(self.image_size), log=self._open_log())
         return self._load(data, batch_size=self.batch_size)
+
+
+def _further_views(
+    views: int | list[TransformFactory], transform: TransformFactory, modality: Modality | None
+) -> list[TransformFactory]:
+    """What makes the second and each further view."""
+    if isinstance(views, int):
+        if views < 1:
+            raise ValueError(f"views={views} must be at least 1; 2 is common for contrastive training")
+        views = [transform] * (views - 1)
+    return [behind(view, modality) for view in views]

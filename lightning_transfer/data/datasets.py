@@ -130,7 +130,7 @@ class ImageDataset(Dataset[Item | None]):
         """Pixels of a sample and of its companions."""
         pixels, others = self._pixels(index), {}
         for name, companion in self.companions.items():
-            with self._drawing(number):
+            with self._drawing(number, companion.draw):
                 row = companion.row(index)
             others[name] = self._pixels(row, name)
             if companion.transform is self.picture_transform:
@@ -146,15 +146,20 @@ class ImageDataset(Dataset[Item | None]):
             else:
                 image = self.transform(pixels)
         for name, other in others.items():
-            with self._drawing(number):  # what the transform drew above, it draws again
-                modalities[name] = self.companions[name].transform(other)
+            companion = self.companions[name]
+            with self._drawing(number, companion.draw):  # what the transform drew above, it draws again, but for a view
+                modalities[name] = companion.transform(other)
         return _as_float(image), {name: _as_float(other) for name, other in modalities.items()}
 
-    def _drawing(self, number: int) -> AbstractContextManager[None]:
-        return nullcontext() if self.seed is None else drawing_by(derived_seed(self.seed, number))
+    def _drawing(self, number: int, draw: int = 0) -> AbstractContextManager[None]:
+        if self.seed is None:
+            return nullcontext()
+        return drawing_by(derived_seed(self.seed, number, draw) if draw else derived_seed(self.seed, number))
 
     def _pixels(self, index: int, name: str | None = None) -> Tensor:
         source = self.source if name is None else self.companions[name].source
+        if source is self.source:  # a view of the image itself
+            name = None
         if self.cache is None:
             return source.image(index)
         if (name, index) not in self.cache:

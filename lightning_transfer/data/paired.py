@@ -17,12 +17,14 @@ class Companion(NamedTuple):
     """Where a sample's other modality is found, and what prepares it.
 
     The data set seeds torch's generator alike for the sample and for each companion. So a transform that both share draws the same
-    for both; and where `row` draws, its draws depend on seed, epoch and sample alone.
+    for both; and where `row` draws, its draws depend on seed, epoch and sample alone. A companion with a `draw` of its own above 0 is
+    another view: it draws otherwise than the sample, and the same in every run.
     """
 
     source: ImageSource
     transform: nn.Module
     row: Callable[[int], int] = int  # as a rule the two are numbered alike
+    draw: int = 0
 
 
 def companions(data: "ImageData", split: str, images: "ImageDataset") -> dict[str, Companion]:
@@ -41,11 +43,29 @@ def companions(data: "ImageData", split: str, images: "ImageDataset") -> dict[st
     found = {name: Companion(other, data.transform_of(name) or shared) for name, other in others}
     for name, other in data.same_class.items():
         found[name] = same_class(name, other, split, images.source.targets, data.class_names)
+    if split == "train" and data.views:
+        found |= _views(data, images, found)
     if "picture" in found and images.transform is not shared:
         raise ValueError(
             "data.modality names the picture behind it `picture`, and so is another modality named; leave one out"
         )
     return found
+
+
+def _views(data: "ImageData", images: "ImageDataset", found: dict[str, Companion]) -> dict[str, Companion]:
+    """Further views of the training images, drawn one by one; every other one from another modality where `view_modality` names it."""
+    other = images.source
+    if data.view_modality is not None:
+        if data.view_modality not in found:
+            raise ValueError(
+                f"view_modality={data.view_modality!r} is no modality of the data, which has {', '.join(found) or 'none'}; "
+                "EmojiData has one with beside=twitter"
+            )
+        other = found.pop(data.view_modality).source  # seen as a view alone
+    return {
+        f"view_{i}": Companion((other, images.source)[i % 2], make(data.image_size), draw=i - 1)
+        for i, make in enumerate(data.views, 2)
+    }
 
 
 class SameClass:

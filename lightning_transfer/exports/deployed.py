@@ -95,7 +95,15 @@ class Deployed(nn.Module):
         return self.model.standardise(answers) if isinstance(self.model, Regressor) else answers
 
     def metadata(self) -> dict[str, Any]:
-        """What a user of the file must know, as plain data."""
+        """What a user of the file must know, as plain data.
+
+        Raises:
+            ValueError: for an encoder that was pretrained without labels, which knows no classes.
+        """
+        if isinstance(getattr(self.model, "head", None), nn.Identity):
+            raise ValueError(
+                "the checkpoint was pretrained without labels and knows no classes; format=timm writes its backbone"
+            )
         return {
             ("target_names" if self.task == "regression" else "class_names"): self.class_names,
             "task": self.task,

@@ -27,7 +27,7 @@ _PROBLEMS: dict[Task, str] = {  # how Hugging Face's configurations call them
 class TimmExport(ExportFormat):
     """`model.safetensors` and `config.json`: `timm.create_model("local-dir:FOLDER", pretrained=True)` has the same logits.
 
-    The configuration names classes, normalisation, image size and crop, so that timm's own transform prepares images alike.
+    What was pretrained without labels has embeddings instead. The configuration names classes, normalisation, image size and crop, so that timm's own transform prepares images alike.
 
     Raises:
         ValueError: for anything but a timm backbone, as timm builds it, with a linear head.
@@ -40,12 +40,14 @@ class TimmExport(ExportFormat):
 
         backbone, head = _parts(model.model)
         network: Any = deepcopy(backbone.model)
-        network.reset_classifier(len(model.class_names))
-        _fill(network.get_classifier(), head)
+        if isinstance(head, nn.Linear):
+            network.reset_classifier(len(model.class_names))
+            _fill(network.get_classifier(), head)
+        names = {"label_names": model.class_names} if isinstance(head, nn.Linear) else {}
         save_for_hf(
             network,
             str(path),
-            model_config={"label_names": model.class_names, "problem_type": _PROBLEMS[model.task]},
+            model_config={**names, "problem_type": _PROBLEMS[model.task]},
             safe_serialization=True,
             data_config={
                 "input_size": (3, model.prepare.size, model.prepare.size),
@@ -79,12 +81,14 @@ class TimmExport(ExportFormat):
         return run
 
 
-def _parts(model: nn.Module) -> tuple[TimmBackbone, nn.Linear]:
+def _parts(model: nn.Module) -> tuple[TimmBackbone, nn.Linear | nn.Identity]:
     if not isinstance(model, Classifier) or not isinstance(model.backbone, TimmBackbone):
         found = type(getattr(model, "backbone", model)).__name__
         raise ValueError(
             f"format=timm writes a timm backbone with a head, not {found}; format=onnx or torch can write it"
         )
+    if isinstance(model.head, nn.Identity):  # pretrained without labels: the backbone is all there is
+        return model.backbone, model.head
     if not isinstance(model.head, nn.Linear):
         raise ValueError(
             f"format=timm needs head=LinearHead, which is what timm's models end in, not {type(model.head).__name__}; "

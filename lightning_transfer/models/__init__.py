@@ -5,6 +5,7 @@ from lightning_transfer.models.classifier import Classifier
 from lightning_transfer.models.image_text import ImageTextModel
 from lightning_transfer.models.image_text_checkpoint import ImageTextCheckpoint, as_image_text
 from lightning_transfer.models.open_clip import OpenClipModel
+from lightning_transfer.models.probed import ProbedEncoder
 from lightning_transfer.models.prompted import PromptedModel
 from lightning_transfer.models.regressor import Regressor
 from lightning_transfer.models.source import ModuleSource, Source, SourceModel, as_source
@@ -18,6 +19,7 @@ __all__ = [
     "ImageTextModel",
     "ModuleSource",
     "OpenClipModel",
+    "ProbedEncoder",
     "PromptedModel",
     "Regressor",
     "Source",

@@ -1,6 +1,7 @@
 """LightningModules, one protocol a file."""
 
 from lightning_transfer.modules.base import TransferModule
+from lightning_transfer.modules.contrastive import ContrastiveModule
 from lightning_transfer.modules.distill import DistillModule
 from lightning_transfer.modules.finetune import FinetuneModule
 from lightning_transfer.modules.image_text import ImageTextModule
@@ -8,6 +9,7 @@ from lightning_transfer.modules.visual_prompt import VisualPromptModule
 from lightning_transfer.modules.zero_shot import ZeroShotModule
 
 __all__ = [
+    "ContrastiveModule",
     "DistillModule",
     "FinetuneModule",
     "ImageTextModule",

@@ -166,6 +166,8 @@ class TransferModule(Part, LightningModule, ABC):
         # the set's name tells which loader it was; a float for the reason given above
         options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": float(len(batch.image))}
         self.log(f"{metrics.prefix}loss", output.loss, prog_bar=True, sync_dist=True, **options)
+        for name, term in output.terms.items():
+            self.log(f"{metrics.prefix}{name}", term, sync_dist=True, **options)
         if output.logits is not None and output.target is not None:
             metrics.update(output.logits, output.target.long() if self.task == "multi_label" else output.target)
             for name, metric in metrics.items():
@@ -190,7 +192,14 @@ class TransferModule(Part, LightningModule, ABC):
             arguments["backbone"] = describe(backbone, "backbone")
 
     def configure_optimizers(self) -> Any:
-        return self.optim.build(self.learners(), self.trainer.estimated_stepping_batches)
+        return self.optim.build(self.learners(), self.trainer.estimated_stepping_batches, self._images_a_step())
+
+    def _images_a_step(self) -> int | None:
+        """Over all processes and accumulated batches, as far as the data says."""
+        batch = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        if not isinstance(batch, int):
+            return None
+        return batch * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
     def on_fit_start(self) -> None:
         table = group_table(self.learners(), self.trainer.optimizers[0])

@@ -95,7 +95,7 @@ class ParamGroups(Part):
         for name, _ in getattr(model, "losses", nn.Module()).named_parameters():  # as new as a head
             places[f"losses.{name}"] = "losses", self.head_multiplier
         for name, _ in model.named_parameters():
-            if (part := name.partition(".")[0]) in ("prompt", "mapping", "adapter"):
+            if (part := name.partition(".")[0]) in ("prompt", "mapping", "adapter", "projector", "predictor"):
                 places[name] = part, 1.0
         return places
 

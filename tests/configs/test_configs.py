@@ -26,6 +26,7 @@ NEEDS_DATA = {
     "image_text/lit_stamps",
     "image_text/open_clip",
     "image_text/siglip_stamps",
+    "contrastive/emoji",
     "distill/crd",
     "distill/cross_modal",
     "distill/dkd",
