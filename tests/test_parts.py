@@ -19,6 +19,7 @@ def test_describes_parts_factories_and_dataclasses():
     assert described == {
         "optimizer": {"class_path": "torch.optim.sgd.SGD", "init_args": {"lr": 0.1}},
         "schedule": None,
+        "scaling": "none",
         "groups": {
             "class_path": "lightning_transfer.optim.groups.ParamGroups",
             "init_args": ParamGroups(2).init_args,

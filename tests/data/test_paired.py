@@ -39,7 +39,7 @@ def test_one_geometry_is_drawn_for_both(transform):
     data = ImageDataset(first, transform, seed=7)
     data.accompany({"same": Companion(first, transform)})
     for number in range(24):
-        image, *_, modalities = data[number]
+        image, *_, modalities, _ = data[number]
         assert torch.equal(image, modalities["same"])
 
 
@@ -51,7 +51,7 @@ def test_a_big_shift_moves_both_alike_and_anew_each_epoch():
     data = paired(Shift())
     places = []
     for number in range(0, 12 * 8, 12):  # one image in eight epochs
-        image, *_, modalities = data[number]
+        image, *_, modalities, _ = data[number]
         assert bright(image) == bright(modalities["other"])
         places.append(bright(image)[0][1])
     assert len(set(places)) > 3
@@ -66,7 +66,7 @@ def test_pairs_stay_together_through_subsets_and_joins(cache):
     data.accompany({name: Companion(other, data.transform) for name, other in joined.others.items()})
     for _ in range(2):
         for index, number in enumerate((4, 7, 1)):
-            image, *_, modalities = data[index]
+            image, *_, modalities, _ = data[index]
             assert image[0, 0, 0].item() == pytest.approx(number / 255)
             assert modalities["other"][0, 0, 0].item() == pytest.approx((100 + number) / 255)
 
@@ -80,7 +80,7 @@ def test_a_geometry_of_its_own_takes_any_size():
     first = source()
     data = ImageDataset(first, TrainTransform(16), seed=0)
     data.accompany({"other": Companion(source(40), EvalTransform(20))})
-    *_, modalities = data[3]
+    *_, modalities, _ = data[3]
     assert modalities["other"].shape == (3, 20, 20)
 
 
@@ -245,7 +245,7 @@ def test_the_other_vendors_drawing_is_of_the_same_concept(data_root):
     drawn = {concept: google.image(i) for i, concept in enumerate(google.groups)}
     images = made._sets["val"]
     for index in range(0, len(images), 10):
-        *_, modalities = images[index]
+        *_, modalities, _ = images[index]
         concept = images.source.groups[index]
         assert torch.equal((modalities["google"] * 255).round().byte(), drawn[concept])
     with pytest.raises(ValueError, match="beside='apple' must be google or twitter"):

@@ -101,7 +101,7 @@ def test_spoken_digits_have_voices_of_their_own_in_each_split_and_pair_with_pict
         row = companion.row(index)
         assert companion.source.targets[row] == sources["train"].targets[index]
         assert f"/{sources['train'].targets[index]}_" in sources["train"].names[index]
-    *_, modalities = made.train_set[0]
+    *_, modalities, _ = made.train_set[0]
     assert modalities["picture"].shape == (3, 28, 28)
 
 

@@ -22,7 +22,7 @@ def train_set(kind=FakeData, **options):
 
 
 def item(images, number):
-    image, _, _, index, others = images[number]
+    image, _, _, index, others, _ = images[number]
     return image, index, others
 
 

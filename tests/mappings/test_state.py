@@ -49,7 +49,7 @@ def test_comes_back_with_its_state(found, fresh):
 
 def test_each_is_described_by_its_arguments():
     made = [getattr(mappings, name)() for name in mappings.__all__ if name != "LabelMapping"]
-    assert len(made) == 7
+    assert len(made) == 9
     for mapping in made:
         assert describe(mapping)["class_path"].endswith(type(mapping).__name__)
     assert describe(SemanticMapping(CharacterNGrams(2)))["init_args"]["encoder"]["init_args"]["length"] == 2
