@@ -173,11 +173,11 @@ def test_views_of_one_size_are_embedded_alike_and_small_ones_beside_them():
     one = one._replace(modalities={**one.modalities, "view_3": small_view})
     seen, taught = [], []
 
-    def watch(_, arguments):
+    def note(_, arguments):
         seen.extend(arguments[0])
         taught.extend(arguments[1])
 
-    made.loss.register_forward_pre_hook(watch)
+    made.loss.register_forward_pre_hook(note)
     made.step(one)
     assert [view.shape for view in seen] == [(8, 24)] * 3
     assert len(taught) == 2
