@@ -48,7 +48,9 @@ def measure(config: str, seeds: int, out: Path, extra: Sequence[str], split: str
     results, times = [], []
     for seed in range(seeds):
         result, seconds = train_and_test(config, out / config / str(seed), seed, extra, split)
-        name = next(f"{split}/{metric}" for metric in ("accuracy", "mae") if f"{split}/{metric}" in result)
+        name = next(
+            f"{split}/{metric}" for metric in ("accuracy", "mae", "image_to_text_r1") if f"{split}/{metric}" in result
+        )
         print(f"  {config}, seed {seed}: {name} {result[name]:.4f} in {seconds:.0f} s", flush=True)
         results.append(result)
         times.append(seconds)
