@@ -62,6 +62,7 @@ WAYS = {
     "no prompt, first classes": Way(None, FirstMapping),
     "no prompt, random classes": Way(None, RandomMapping),
     "no prompt, frequency": Way(None, FrequencyMapping),
+    "no prompt, iterative": Way(None, IterativeMapping),
     "no prompt, Bayesian": Way(None, BayesianMapping),
     "no prompt, Bayesian of the likeliest": Way(None, partial(BayesianMapping, top_k=0.15)),
     "no prompt, semantic": Way(None, SemanticMapping),
@@ -140,7 +141,8 @@ def measure(data_name: str, name: str, rate: float, seed: int, steps: int, folde
     begin = time.perf_counter()
     # what is counted is counted before the first step; other mappings without a prompt have nothing to learn
     learns = way.prompt or way.mapping not in (FirstMapping, RandomMapping, SemanticMapping)
-    trainer = train(made, data, steps if rate else 1, folder) if learns else quiet_trainer(0)
+    whole = rate or way.mapping is IterativeMapping  # beside prompts whose mapping was fitted anew as often
+    trainer = train(made, data, steps if whole else 1, folder) if learns else quiet_trainer(0)
     seconds = time.perf_counter() - begin
     (val,) = trainer.validate(made, data, verbose=False)
     test, *others = trainer.test(made, data, verbose=False)
