@@ -126,6 +126,10 @@ class VisualPromptModule(TransferModule):
                 f"prompt=null and mapping={name} leave nothing to be learned: `lightning-transfer test` measures them as they "
                 "are; to train give a prompt, or a mapping that learns"
             )
+        if self.trainer.world_size > 1:  # DDP refuses a model without gradients
+            raise ValueError(
+                f"without a prompt only {name} learns, by counting, which one process does: set trainer.devices=1"
+            )
         rank_zero_info(f"without a prompt only {name} learns, by counting: one epoch is enough")
 
     def _counts(self) -> bool:

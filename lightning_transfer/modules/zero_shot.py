@@ -118,6 +118,10 @@ class ZeroShotModule(TransferModule):
         task = getattr(self._datamodule(), "task", self.task)
         if task != self.task:
             raise ValueError(f"an adapter is trained for classes, but the data's task is {task}")
+        if self._nothing is not None and self.trainer.world_size > 1:  # DDP refuses a model without gradients
+            raise ValueError(
+                f"adapter={type(self.model.adapter).__name__} trains no weights, and what it reads one process reads: set trainer.devices=1"
+            )
 
     def _datamodule(self) -> ImageData | None:
         data = getattr(self.trainer, "datamodule", None)

@@ -391,3 +391,10 @@ def test_a_checkpoint_by_its_path_on_the_command_line(trainer):
     (path,) = Path("runs").rglob("best.ckpt")
     Path("source.ckpt").unlink()
     main(["test", f"--ckpt_path={path}"])
+
+
+def test_counting_alone_is_for_one_process(trainer, monkeypatch):
+    run = trainer(max_epochs=1)
+    monkeypatch.setattr(type(run), "world_size", 2)
+    with pytest.raises(ValueError, match=r"without a prompt only Counting learns.*trainer\.devices=1"):
+        run.fit(module(None, Counting()), data())

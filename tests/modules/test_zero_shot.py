@@ -85,6 +85,13 @@ def test_alpha_and_beta_are_those_of_validation_with_the_trained_keys(trainer, i
         assert other["val/accuracy"] <= tuned["val/accuracy"]
 
 
+def test_what_trains_no_weights_is_for_one_process(trainer, image_text, monkeypatch):
+    run = trainer(max_epochs=1)
+    monkeypatch.setattr(type(run), "world_size", 2)
+    with pytest.raises(ValueError, match=r"adapter=TipAdapter trains no weights.*trainer\.devices=1"):
+        run.fit(module(image_text(), ADAPTERS["tip"]()), data())
+
+
 def test_test_and_predict_need_no_training(trainer, image_text):
     made, images = module(image_text()), data()
     (result,) = trainer().test(made, images, verbose=False)
