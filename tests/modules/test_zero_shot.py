@@ -15,8 +15,9 @@ from lightning_transfer.contracts import Features, ImageBatch
 from lightning_transfer.data import FakeData
 
 NAMES = [f"class {k}" for k in range(4)]
-IMAGE = torch.rand(3, 3, 32, 32)
-BATCH = ImageBatch(torch.rand(8, 3, 32, 32), torch.arange(8) % 4)
+DRAWN = torch.rand(11, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+IMAGE = DRAWN[:3]
+BATCH = ImageBatch(DRAWN[3:], torch.arange(8) % 4)
 
 
 def data(**options):
@@ -37,7 +38,7 @@ ADAPTERS = {
 
 @pytest.mark.parametrize("name", ["coop", "cocoop", "tip_f"])
 def test_overfits_one_batch(trainer, image_text, name):
-    known, width = image_text(scale=20.0), image_text().backbone.num_features
+    known, width = image_text(scale=20.0, dim=64), image_text().backbone.num_features
     spread = torch.randn(48, width)  # a random network makes nearly the same of all noise
     known.backbone.forward = lambda image: Features((adaptive_avg_pool2d(image, 4).flatten(1) - 0.5) @ spread)
     adapter = CoOp("a photo of a", class_specific=True) if name == "coop" else ADAPTERS[name]()
