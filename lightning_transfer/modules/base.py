@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelSummary
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor, nn
+from torch.optim import SGD
 from torchmetrics import MetricCollection
 
 from lightning_transfer.checkpoint import (
@@ -47,6 +48,7 @@ class TransferModule(Part, LightningModule, ABC):
     """
 
     model: nn.Module
+    _nothing: Tensor | None = None  # see `train_without_weights`
     adapted: tuple[str, ...] = ()  # beginnings of the names of what `AdapterCheckpoint` writes even if it did not move
 
     def __init__(
@@ -191,7 +193,17 @@ class TransferModule(Part, LightningModule, ABC):
         if ":" in _backbone_name(arguments.get("backbone")) or getattr(backbone, "from_file", False):
             arguments["backbone"] = describe(backbone, "backbone")
 
+    def train_without_weights(self) -> None:
+        """Let a module be trained of whose model no weight is: what it counts or reads is in buffers, and the optimiser holds a zero.
+
+        The zero is no parameter, so that no checkpoint has it; where there are weights to train there is none.
+        """
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            self._nothing = torch.zeros((), requires_grad=True)
+
     def configure_optimizers(self) -> Any:
+        if self._nothing is not None:
+            return SGD([{"params": [self._nothing], "name": "nothing"}], lr=0.0)
         return self.optim.build(self.learners(), self.trainer.estimated_stepping_batches, self._images_a_step())
 
     def _images_a_step(self) -> int | None:

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Adam, Optimizer
 from torchmetrics import MetricCollection
 
 from lightning_transfer.contracts import ImageBatch, StepOutput
@@ -102,8 +102,7 @@ class VisualPromptModule(TransferModule):
         self.model = PromptedModel(known, prompt, mapping)
         self.gradient = gradient
         self._proven = False  # whether the prompt was seen to have a gradient
-        # what the optimiser holds where nothing is trained: no parameter, so that no checkpoint has it
-        self._nothing = None if self._trained() else torch.zeros((), requires_grad=True)
+        self.train_without_weights()
         if self._nothing is not None and gradient is not None:
             raise ValueError(
                 "gradient=SPSA is for what is trained, but prompt=null and the mapping train nothing; leave it out"
@@ -140,11 +139,6 @@ class VisualPromptModule(TransferModule):
         from lightning_transfer.callbacks import RemapLabels  # others of them know of modules
 
         return [RemapLabels()] if self._counts() else []
-
-    def configure_optimizers(self) -> Any:
-        if self._nothing is not None:
-            return SGD([{"params": [self._nothing], "name": "nothing"}], lr=0.0)
-        return super().configure_optimizers()
 
     def step(self, batch: ImageBatch) -> StepOutput:
         if self.training and self.gradient is not None:

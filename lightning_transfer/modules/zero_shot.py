@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW
+from torch.optim import AdamW
 from torchmetrics import MetricCollection
 
 from lightning_transfer.adapters import ImageTextAdapter, ZeroShot
@@ -93,9 +93,7 @@ class ZeroShotModule(TransferModule):
             known.backbone.set_image_size(image_size)
         adapter.build(known, spoken, read_templates("single" if templates is None else templates))
         self.model = ZeroShotModel(known, adapter)
-        # what the optimiser holds where nothing is trained: no parameter, so that no checkpoint has it
-        trained = any(parameter.requires_grad for parameter in self.model.parameters())
-        self._nothing = None if trained else torch.zeros((), requires_grad=True)
+        self.train_without_weights()
         self.train(self.training)
 
     def setup(self, stage: str) -> None:
@@ -126,11 +124,6 @@ class ZeroShotModule(TransferModule):
     def _datamodule(self) -> ImageData | None:
         data = getattr(self.trainer, "datamodule", None)
         return data if isinstance(data, ImageData) else None
-
-    def configure_optimizers(self) -> Any:
-        if self._nothing is not None:
-            return SGD([{"params": [self._nothing], "name": "nothing"}], lr=0.0)
-        return super().configure_optimizers()
 
     def on_train_start(self) -> None:
         self.model.adapter.prepare(self.model.image_text, self._datamodule())

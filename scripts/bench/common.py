@@ -105,3 +105,15 @@ def second_epoch(data: Any, module: Any) -> float:
     )  # fmt: skip
     trainer.fit(module, data)
     return ends[1] - ends[0]
+
+
+def one_epoch(module: Any, batches: list[Any], *callbacks: Any) -> None:
+    """Train on prepared batches, on the CPU, and write nothing."""
+    from lightning.pytorch import Trainer
+    from torch.utils.data import DataLoader
+
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[*callbacks],
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]  # a list serves

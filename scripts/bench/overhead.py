@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import keep_memory, median, parser, refuse_under_load, report, silence
-from lightning.pytorch import Callback, Trainer
+from common import keep_memory, median, one_epoch, parser, refuse_under_load, report, silence
+from lightning.pytorch import Callback
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.utils.data import DataLoader
@@ -53,11 +53,7 @@ class Pair:
             yield loss.item()
 
     def ours(self, *callbacks: Callback) -> None:
-        trainer = Trainer(
-            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, callbacks=[*callbacks],
-        )  # fmt: skip
-        trainer.fit(self.module(), DataLoader(self.batches, batch_size=None))
+        one_epoch(self.module(), self.batches, *callbacks)
 
 
 class Alternate(Callback):

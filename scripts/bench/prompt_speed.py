@@ -23,8 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from common import keep_memory, median, parser, refuse_under_load, report, second_epoch, silence
-from lightning.pytorch import Trainer
+from common import keep_memory, median, one_epoch, parser, refuse_under_load, report, second_epoch, silence
 from overhead import Alternate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -128,11 +127,7 @@ def over_bare(data: StampsData, steps: int) -> float:
     torch.manual_seed(1)
     alternate = Alternate(bare(data, batches))
     torch.manual_seed(1)
-    trainer = Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[alternate],
-    )  # fmt: skip
-    trainer.fit(prompted(data, FirstMapping()), DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+    one_epoch(prompted(data, FirstMapping()), batches, alternate)
     return statistics.median(alternate.seconds["ours"]) / statistics.median(alternate.seconds["bare"])
 
 
