@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from torchmetrics import MetricCollection
 
 from lightning_transfer.backbones import as_backbone
-from lightning_transfer.contracts import Embedded, ImageBatch, ModelEdit, ProjectorFactory, StepOutput, ViewLoss
+from lightning_transfer.contracts import ImageBatch, ModelEdit, ProjectorFactory, StepOutput, ViewLoss
 from lightning_transfer.heads import LinearHead
 from lightning_transfer.losses.gather import gathered
 from lightning_transfer.losses.pair import NTXent
@@ -26,6 +26,7 @@ from lightning_transfer.models.probed import ProbedEncoder
 from lightning_transfer.modules.base import TransferModule, check_range
 from lightning_transfer.optim import Optim
 from lightning_transfer.probes.knn import KnnHead
+from lightning_transfer.probes.recent import RecentNeighbours
 from lightning_transfer.projectors import MLPProjector
 
 
@@ -109,7 +110,7 @@ class ContrastiveModule(TransferModule):
             compile,
         )
         loss = loss or NTXent()
-        _check_fit(loss, predictor, momentum, final_momentum, neighbours, bank)
+        _check_fit(loss, predictor, momentum, final_momentum)
         encoder = as_backbone(backbone, image_size)
         # no default in the signature: another class would inherit the values of its arguments from the command line
         self.projector = (projector or MLPProjector)(encoder.num_features)
@@ -128,8 +129,9 @@ class ContrastiveModule(TransferModule):
         loss.build(_width(self.projector))
         self.momentum, self.final_momentum = momentum, final_momentum if final_momentum is not None else momentum
         self.teacher = self._new_teacher() if momentum is not None else None
-        self.neighbours, self.bank = neighbours, bank
-        self._recent: list[tuple[Tensor, Tensor]] = []  # embeddings and targets of the epoch's last batches
+        self._recent = RecentNeighbours(
+            neighbours, bank
+        )  # of this epoch alone, so that a resumed training measures the same
         self._voters: KnnHead | None = None
         self._ddp_params_and_buffers_to_ignore = [f"loss.{name}" for name in loss.identical_buffers]
         self.train(self.training)
@@ -174,7 +176,7 @@ class ContrastiveModule(TransferModule):
         with torch.autocast(self.device.type, enabled=False):  # losses compute in single precision
             loss = self.loss(_by_view(student, count), self._taught(views), batch.target)
         first = embeddings[0][:count].detach()
-        self._remember(first, batch.target)
+        self._recent.add(first, batch.target)
         terms = self._terms(loss.detach(), first, projections[0][:count].detach())
         if not self.probed:
             return StepOutput(loss, terms)
@@ -237,34 +239,21 @@ class ContrastiveModule(TransferModule):
         if self.probed and known.any():
             super()._evaluate(batch._replace(image=batch.image[known], target=batch.target[known]), batch_idx, metrics)
 
-    def _remember(self, embedding: Tensor, target: Tensor) -> None:
-        self._recent.append((embedding, target))
-        most = max(1, self.bank // self.trainer.world_size) if self._trainer is not None else self.bank
-        while sum(len(known) for _, known in self._recent[1:]) >= most:
-            self._recent.pop(0)
-
     def on_train_epoch_start(self) -> None:
-        self._recent = []  # of this epoch alone, so that a resumed training measures the same
+        self._recent.clear()
 
     def on_validation_epoch_start(self) -> None:
-        if not self._recent or not self.probed:
-            return
-        embedding, target = (gathered(torch.cat(parts))[0] for parts in zip(*self._recent, strict=True))
-        known = target >= 0
-        if known.any():
-            bank = Embedded(embedding[known].float(), target[known])
-            self._voters = KnnHead(bank, min(self.neighbours, int(known.sum())), 0.07, self.num_classes)
+        self._voters = self._recent.voters(self.num_classes) if self.probed else None
 
     def on_validation_epoch_end(self) -> None:
         self._voters = None
 
     def on_train_epoch_end(self) -> None:
-        if self._recent:
-            embedding = torch.cat([embedding for embedding, _ in self._recent])
-            self.log("train/effective_rank", effective_rank(embedding), sync_dist=True)
+        if self._recent.batches:
+            self.log("train/effective_rank", effective_rank(self._recent.embeddings()), sync_dist=True)
 
     def on_fit_end(self) -> None:
-        self._recent = []
+        self._recent.clear()
 
     def current_momentum(self) -> float:
         """Weight of the teacher's old parameters in the update after this step.
@@ -349,8 +338,6 @@ def _check_fit(
     predictor: ProjectorFactory | None,
     momentum: float | None,
     final_momentum: float | None,
-    neighbours: int,
-    bank: int,
 ) -> None:
     """Refuse values out of range, and a loss that lacks what it needs."""
     name = type(loss).__name__
@@ -365,6 +352,3 @@ def _check_fit(
         raise ValueError(f"momentum={momentum} makes a teacher, which loss={name} does not ask; leave it out")
     if loss.needs_predictor and predictor is None:
         raise ValueError(f"loss={name} needs a predictor behind the student's projector; set predictor=MLPProjector")
-    for argument, number in (("neighbours", neighbours), ("bank", bank)):
-        if number < 1:
-            raise ValueError(f"{argument}={number} must be at least 1")
