@@ -1,6 +1,7 @@
 """What the parts of the package hand to one another: every tuple, alias and abstract class, and the letters for shapes.
 
-Shape letters: B batch, C channels, H height, W width, D embedding, K classes or targets, N tokens or samples, M teachers.
+Shape letters: B batch, C channels, H height, W width, D embedding, K classes or targets, N tokens or samples, M teachers; of episodes E,
+S images of the support, Q queries, and K ways.
 """
 
 from abc import ABC, abstractmethod
@@ -42,6 +43,19 @@ class Features(NamedTuple):
     embedding: Tensor
     maps: tuple[Tensor, ...] = ()
     layers: Mapping[str, Tensor] = {}  # never written to; empty, it leaves no trace where outputs are taken apart
+
+
+class Episode(NamedTuple):
+    """E few-shot tasks of one shape: of each a support with its labels, and queries to be told by it; both are batches.
+
+    Shape:
+        support and query as `ImageBatch` with (E, S) and (E, Q) in the place of (B,): image (E, S, C, H, W), target (E, S) int64, which
+        numbers the ways from 0, indices (E, S); name in a row, E x S of them. classes (E, K) int64: which of the data's classes each way is.
+    """
+
+    support: ImageBatch
+    query: ImageBatch
+    classes: Tensor
 
 
 class Prediction(NamedTuple):
@@ -203,6 +217,55 @@ class ViewLoss(Part, nn.Module, ABC):
             student: one (B, D) a view.
             teacher: one (B, D) a view, without gradient; none without a teacher.
             target: (B,) int64, -1 where the label is unknown.
+        """
+
+
+class FewShotRule(Part, nn.Module, ABC):
+    """Answers queries by a few labelled examples; nothing is kept from one call for the next.
+
+    Attributes:
+        needs_base: whether it must have been prepared with embeddings of base classes.
+        transductive: whether an answer depends on what else is asked.
+        assumes_balance: whether it takes the queries to be spread evenly over the ways.
+    """
+
+    needs_base: ClassVar[bool] = False
+    transductive: ClassVar[bool] = False
+    assumes_balance: ClassVar[bool] = False
+
+    def prepare(self, base: Tensor, class_names: Sequence[str]) -> None:  # most rules need nothing but the episode
+        """Look at embeddings (N, D) of base classes and at the names of all of the data's classes, once, before episodes."""
+
+    @abstractmethod
+    def forward(self, support: Tensor, target: Tensor, query: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Answer the queries of E episodes, each by itself; the letter E may be missing from all of them.
+
+        Args:
+            support: (E, S, D) embeddings.
+            target: (E, S) int64, ways numbered from 0, each of them at least once.
+            query: (E, Q, D).
+            classes: (E, K) which of the data's classes the ways are.
+
+        Returns:
+            logits (E, Q, K)
+        """
+
+
+class InnerLoop(Part, nn.Module, ABC):
+    """Adapts a copy of a network to the support of an episode and answers the queries with it; the network stays as it is."""
+
+    @abstractmethod
+    def forward(self, backbone: nn.Module, support: Tensor, target: Tensor, query: Tensor) -> Tensor:
+        """Answer the queries of one episode.
+
+        Args:
+            backbone: images (B, C, H, W) to `Features`; in training the gradient goes to its weights.
+            support: (S, C, H, W) in [0, 1].
+            target: (S,) int64, ways numbered from 0, each of them at least once.
+            query: (Q, C, H, W) in [0, 1].
+
+        Returns:
+            logits (Q, K)
         """
 
 
