@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from lightning_transfer.adapters.base import ImageTextAdapter
@@ -40,6 +41,7 @@ class CoOp(ImageTextAdapter):
         check_context(context, position)
         self.context, self.position, self.ending = context, position, ending
         self.class_specific = class_specific
+        self._read: tuple[int, Tensor] | None = None  # the classes' vectors, by the version of the entries
 
     def build(self, model: "ImageTextModel", words: Sequence[str], templates: Sequence[str]) -> None:
         self.texts = Context(model, words, self.context, self.position, self.ending)
@@ -47,4 +49,13 @@ class CoOp(ImageTextAdapter):
         self.entries = nn.Parameter(start.repeat(len(words), 1, 1) if self.class_specific else start)
 
     def forward(self, embedding: Tensor, model: "ImageTextModel") -> Tensor:
-        return model.logits(embedding, self.texts(self.entries, model))
+        return model.logits(embedding, self._vectors(model))
+
+    def _vectors(self, model: "ImageTextModel") -> Tensor:
+        """Vectors (K, D) of the classes; without gradients they are computed once for all batches."""
+        version = self.entries._version
+        if torch.is_grad_enabled():
+            return self.texts(self.entries, model)
+        if self._read is None or self._read[0] != version or self._read[1].device != self.entries.device:
+            self._read = version, self.texts(self.entries, model)
+        return self._read[1]

@@ -111,6 +111,22 @@ def test_class_specific_entries_learn_from_their_class_alone(image_text):
     assert [bool(grad.any()) for grad in adapter.entries.grad] == [False, True, False, False]
 
 
+def test_without_gradients_coop_reads_its_texts_once_and_anew_when_its_entries_change(image_text, monkeypatch):
+    model, image = image_text(), vectors()
+    adapter = built(CoOp("a photo of a"), model)
+    before = adapter(image, model).detach()
+    reads = []
+    encode = model.encode_tokens
+    monkeypatch.setattr(model, "encode_tokens", lambda *args: reads.append(1) or encode(*args))
+    with torch.no_grad():
+        for _ in range(3):
+            torch.testing.assert_close(adapter(image, model), before, rtol=0, atol=0)
+        assert len(reads) == 1
+        adapter.load_state_dict({"entries": adapter.entries + 1})
+        assert not torch.equal(adapter(image, model), before)
+    assert adapter(image, model).requires_grad
+
+
 def test_cocoop_equals_coop_with_the_moved_entries(image_text):
     model, image = image_text(), vectors()
     adapter = built(CoCoOp("a photo of a"), model)
