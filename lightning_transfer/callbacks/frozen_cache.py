@@ -34,7 +34,7 @@ class FrozenCache(Part, Callback):
 
     Raises:
         ValueError: before training, for a random transform, a compiled model, batches without names, nothing frozen below the first
-            trained layer, or outputs larger than allowed.
+            trained layer, or outputs larger than allowed; at the first step of a module that calls its model's parts one by one.
     """
 
     def __init__(self, max_gigabytes: float = 4.0) -> None:
@@ -155,8 +155,13 @@ class FrozenCache(Part, Callback):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._leave_as_it_was()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._leave_as_it_was()  # where a step had no loss, and so no backward
+        if self.frozen is None:
+            raise ValueError(
+                f"FrozenCache keeps what runs when the model sees images as a whole, and {type(pl_module).__name__} calls its parts one by "
+                "one; leave the cache out (ImageTextModule computes a locked image tower's features once by itself)"
+            )
 
     def on_exception(self, *_: Any) -> None:
         self._leave_as_it_was()

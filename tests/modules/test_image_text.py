@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, seed_everything
 from torch.optim import SGD, Adam
 
 from lightning_transfer import ImageTextModule, Optim, TimmBackbone
-from lightning_transfer.callbacks import LogRetrieval
+from lightning_transfer.callbacks import FrozenCache, LogRetrieval
 from lightning_transfer.data import DigitsData, EvalTransform, FakeData, TrainTransform
 from lightning_transfer.losses.pair import PairwiseSigmoid
 from lightning_transfer.models import ImageTextModel, OpenClipModel
@@ -50,6 +50,11 @@ def test_learns_which_image_has_which_caption(trainer, options):
     assert found["val/chance_r1"] < 0.3
     run.test(trained, data(images_per_class=24, batch_size=16), verbose=False)
     assert figures(run)["test/image_to_text_r1"] > 0.8
+
+
+def test_the_cache_of_frozen_layers_says_that_it_can_do_nothing(trainer):
+    with pytest.raises(ValueError, match="ImageTextModule calls its parts one by one; leave the cache out"):
+        trainer(max_epochs=1, callbacks=[FrozenCache()]).fit(module(), data())
 
 
 def test_the_loss_at_the_start_is_near_chance_and_the_same_for_a_batch_as_by_hand():
