@@ -83,6 +83,7 @@ class EpisodeData(Part, Loaders):
     Attributes:
         class_names: of the base classes, which a head can be trained on; of all classes where none are left to train on.
         all_class_names: of all classes, which `Episode.classes` numbers.
+        embedded_first: whether a module lets sets give out embeddings before it asks for episodes: these then need no workers.
 
     Raises:
         ValueError: for values out of range, or data that has no episodes.
@@ -94,6 +95,7 @@ class EpisodeData(Part, Loaders):
     """
 
     task: Task = "classification"
+    embedded_first: bool = False
 
     def __init__(
         self,
@@ -324,8 +326,8 @@ class EpisodeData(Part, Loaders):
         if isinstance(data, ImageDataset):
             return super()._load(data, **options)
         options["collate_fn"] = whole_batch
-        if (
-            isinstance(data, EpisodeDataset) and data.images.embeddings is not None
-        ):  # rows of a tensor: workers would only hand them on
+        asked = isinstance(data, EpisodeDataset) and data is not self._episodes.get("train")
+        if asked and (self.embedded_first or data.images.embeddings is not None):
+            # rows of a tensor: workers would only hand them on, and know nothing of those that come after them
             options |= {"num_workers": 0, "persistent_workers": False}
         return super()._load(data, **options)

@@ -39,6 +39,7 @@ def embed_once(backbone: Backbone, trainer: Any, name: str, max_gigabytes: float
             f"the backbone's features of the {name} images would take {size:.3g} GB, but max_gigabytes={max_gigabytes:g}; raise it "
             "if each process has that much, lower data.augmentations, or set it to 0 to compute them in every epoch"
         )
+    images.embed(None)  # what other weights made of them
     images.embed(embed_all(backbone, trainer, images, versions))
 
 

@@ -23,6 +23,7 @@ from lightning_transfer.checkpoint import (
     weights_from_checkpoint,
 )
 from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
+from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
 from lightning_transfer.optim import Optim, group_table
 from lightning_transfer.parts import Part, describe
@@ -306,7 +307,7 @@ def check_range(image: Tensor) -> None:
 
 def _check_data(data: Any, module: TransferModule) -> None:
     """Refuse episodes for a module of images, and the reverse."""
-    if data is None or getattr(data, "episodic", False) == module.episodic:
+    if data is None or isinstance(data, EpisodeData) == module.episodic:
         return
     given, wanted = type(data).__name__, type(module).__name__
     if module.episodic:

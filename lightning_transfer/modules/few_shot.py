@@ -123,14 +123,16 @@ class FewShotModule(TransferModule):
     def setup(self, stage: str) -> None:
         data = self._data()
         if data is not None and self.inner_loop is not None:
-            check_ways(self.inner_loop, data, stage)
-        if data is not None and self.rule is not None:
-            data.expect_embeddings(self.max_gigabytes > 0)
+            _check_ways(self.inner_loop, data, stage)
+        if data is not None:
+            data.embedded_first = self.rule is not None and self.max_gigabytes > 0
         super().setup(stage)
 
     def complete(self) -> None:
+        if (data := self._data()) is not None:
+            _check_batches(self.model.head, data)
         if self.loss is None:
-            _check_training(self.rule, self.inner_loop)
+            _check_training(self._answers_by())
             if self.inner_loop is not None:
                 _check_norms(self.model.backbone)
 
@@ -146,7 +148,7 @@ class FewShotModule(TransferModule):
         self._look_ahead("test")
 
     def on_predict_start(self) -> None:
-        self._look_ahead("predict")
+        self._look_ahead("test")
 
     def _look_ahead(self, name: str) -> None:
         """Embed what a rule needs of base classes, and each image of a side once, by the weights of the moment."""
@@ -155,8 +157,13 @@ class FewShotModule(TransferModule):
             return
         backbone = self.model.backbone
         if self.rule.needs_base:
-            base = embed_all(backbone, self.trainer, data.base_images())
-            self.rule.prepare(base, data.class_names)
+            if "base" not in data.sets:
+                raise ValueError(
+                    f"rule={type(self.rule).__name__} looks at embeddings of base classes, and there are none; lower val_classes and "
+                    "novel_classes, which leave none"
+                )
+            base = embed_all(backbone, self.trainer, data.sets["base"])[0]
+            self.rule.prepare(base.to(self.device), data.all_class_names)
         if self.max_gigabytes > 0 and name in data.sets:
             embed_once(backbone, self.trainer, name, self.max_gigabytes)
 
@@ -197,6 +204,8 @@ class FewShotModule(TransferModule):
         else:
             logits, target = self(batch.image).logits, batch.target
             loss = self.loss(logits, target)  # type: ignore[misc]  # with images to train on there is a head
+        if self.training and not loss.requires_grad:
+            raise ValueError(f"rule={type(self._answers_by()).__name__} passes no gradient to the backbone; {_REMEDY}")
         terms = {"accuracy": (logits.argmax(dim=-1) == target).float().mean()} if self.training else {}
         return StepOutput(loss, terms, logits, target)
 
@@ -221,8 +230,8 @@ class FewShotModule(TransferModule):
         )
 
     def answer_names(self) -> list[str]:
-        data = self._data()
-        return super().answer_names() if data is None else data.names_of(self.trainer.state.stage)
+        data = self._data()  # episodes have classes of their own, whatever was trained on
+        return super().answer_names() if data is None else data.new_class_names or data.all_class_names
 
     def _count(self, batch: ImageBatch | Episode) -> Any:
         return float(len(batch.classes)) if isinstance(batch, Episode) else super()._count(batch)
@@ -231,7 +240,8 @@ class FewShotModule(TransferModule):
         if not isinstance(batch, Episode):
             super()._check(batch)
             return
-        if self.rule is not None and self.rule.assumes_balance and not _is_balanced(batch.query.target):
+        known = bool((batch.query.target >= 0).all())
+        if known and self.rule is not None and self.rule.assumes_balance and not _is_balanced(batch.query.target):
             rank_zero_warn(
                 f"rule={type(self.rule).__name__} takes the queries to be spread evenly over the ways, which these are not; its answers "
                 "suffer from it: set data.imbalance to null, or take a rule that does not, PrototypeRule for example"
@@ -272,15 +282,38 @@ def _check_fit(
         )
 
 
-def _check_training(rule: FewShotRule | None, inner_loop: InnerLoop | None) -> None:
+def _check_ways(inner_loop: InnerLoop, data: EpisodeData, stage: str) -> None:
+    """Refuse episodes of other ways than an inner loop is made for."""
+    shapes = [("ways", data.shape), *([("train_ways", data.train_shape)] if stage == "fit" else [])]
+    for argument, shape in shapes:
+        if inner_loop.ways is not None and shape.ways != inner_loop.ways:
+            raise ValueError(
+                f"inner_loop={type(inner_loop).__name__} has a head for ways={inner_loop.ways}, but data.{argument}={shape.ways}; give both "
+                "the same, or set inner_loop.ways=null to begin with prototypes, which do for any number"
+            )
+
+
+_REMEDY = "set head=LinearHead and data.train_on=images to train on images of base classes, or test a backbone as it is"
+
+
+def _check_training(answers_by: FewShotRule | InnerLoop) -> None:
     """Refuse what episodes cannot train a backbone by."""
-    remedy = "set head=LinearHead and data.train_on=images to train on images of base classes, or test a backbone as it is"
-    if rule is not None and rule.needs_base:
+    name = type(answers_by).__name__
+    if isinstance(answers_by, FewShotRule) and answers_by.needs_base:
+        raise ValueError(f"rule={name} looks at embeddings of base classes, which move while episodes train the backbone; {_REMEDY}")
+    if isinstance(answers_by, InnerLoop) and not answers_by.trains:
+        raise ValueError(f"inner_loop={name} passes no gradient to the backbone; {_REMEDY}")
+
+
+def _check_batches(head: nn.Module, data: EpisodeData) -> None:
+    """Refuse episodes for a head, and images without one."""
+    headless = isinstance(head, nn.Identity)
+    if data.train_on == "images" and headless:
+        raise ValueError("data.train_on=images gives images, which a head learns; set head=LinearHead, or train_on=episodes")
+    if data.train_on == "episodes" and not headless:
         raise ValueError(
-            f"rule={type(rule).__name__} looks at embeddings of base classes, which move while a backbone is trained by episodes; {remedy}"
+            f"head={type(head).__name__} learns from images, and the data gives episodes; set data.train_on=images, or leave head out"
         )
-    if inner_loop is not None and not inner_loop.trains:
-        raise ValueError(f"inner_loop={type(inner_loop).__name__} passes no gradient to the backbone; {remedy}")
 
 
 def _check_norms(backbone: nn.Module) -> None:
