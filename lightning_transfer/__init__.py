@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ContrastiveModule",
     "DistillModule",
+    "FewShotModule",
     "FinetuneModule",
     "ImageTextModule",
     "Optim",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_transfer.modules import (
         ContrastiveModule,
         DistillModule,
+        FewShotModule,
         FinetuneModule,
         ImageTextModule,
         TransferModule,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ContrastiveModule": "modules",
     "DistillModule": "modules",
+    "FewShotModule": "modules",
     "FinetuneModule": "modules",
     "ImageTextModule": "modules",
     "TransferModule": "modules",

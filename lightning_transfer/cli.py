@@ -21,7 +21,9 @@ import lightning_transfer.adapters
 import lightning_transfer.backbones
 import lightning_transfer.data
 import lightning_transfer.edits
+import lightning_transfer.fewshot
 import lightning_transfer.heads
+import lightning_transfer.inner_loops
 import lightning_transfer.losses.distill
 import lightning_transfer.losses.pair
 import lightning_transfer.losses.supervised
@@ -41,6 +43,7 @@ from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.checkpoint import check_hyperparameters, read_checkpoint, weights_from_checkpoint
 from lightning_transfer.commands import COMMANDS
 from lightning_transfer.configs_path import find_config
+from lightning_transfer.data import EpisodeData
 from lightning_transfer.errors import explain_parse_error, is_for_people, sentence
 from lightning_transfer.merging.show import by_set, print_table
 from lightning_transfer.modules import TransferModule
@@ -158,7 +161,8 @@ class TransferCLI(LightningCLI):
         if not self.from_checkpoint:
             return getattr(data, name, "classification" if name == "task" else None)
         trained = self.from_checkpoint[name]
-        if name == "class_names" and trained and self.subcommand != "predict":
+        episodes = isinstance(data, EpisodeData)  # their classes are new ones, whatever was trained on
+        if name == "class_names" and trained and self.subcommand != "predict" and not episodes:
             given = getattr(data, name, None)
             if given is not None and list(given) != list(trained):
                 raise ValueError(

@@ -252,14 +252,25 @@ class FewShotRule(Part, nn.Module, ABC):
 
 
 class InnerLoop(Part, nn.Module, ABC):
-    """Adapts a copy of a network to the support of an episode and answers the queries with it; the network stays as it is."""
+    """Adapts a copy of a network to the support of an episode and answers the queries with it; the network stays as it is.
+
+    Attributes:
+        trains: whether episodes train the backbone through it; else it takes one as it was trained before.
+        ways: how many ways an episode must have, where it is made for a number of them.
+    """
+
+    trains: ClassVar[bool] = False
+    ways: int | None = None
+
+    def build(self, width: int) -> None:  # most inner loops learn nothing of their own
+        """Make what depends on the embeddings' width, once, before training."""
 
     @abstractmethod
     def forward(self, backbone: nn.Module, support: Tensor, target: Tensor, query: Tensor) -> Tensor:
         """Answer the queries of one episode.
 
         Args:
-            backbone: images (B, C, H, W) to `Features`; in training the gradient goes to its weights.
+            backbone: images (B, C, H, W) to `Features`; where episodes train it, the gradient goes to its weights.
             support: (S, C, H, W) in [0, 1].
             target: (S,) int64, ways numbered from 0, each of them at least once.
             query: (Q, C, H, W) in [0, 1].

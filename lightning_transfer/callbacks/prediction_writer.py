@@ -61,13 +61,13 @@ class PredictionWriter(Part, Callback):
         self.rows += describe(answer.cpu(), described, pl_module)
 
     def _values(self, value: Tensor, batch: ImageBatch, module: Any) -> list[Row]:
-        names = module.class_names or [str(k) for k in range(module.num_classes)]
+        names = module.answer_names()
         each = zip(batch.name, value.tolist(), strict=True)
         # seven digits are what a float holds
         return [{"path": path} | {n: float(f"{v:.7g}") for n, v in zip(names, of, strict=True)} for path, of in each]
 
     def _describe(self, probability: Tensor, batch: ImageBatch, module: Any) -> list[Row]:
-        names = module.class_names or [str(k) for k in range(module.num_classes)]
+        names = module.answer_names()
         values, classes = probability.topk(min(self.top_k, len(names)), dim=-1)
         rows = []
         for i, path in enumerate(batch.name):

@@ -29,21 +29,29 @@ def embed_once(backbone: Backbone, trainer: Any, name: str, max_gigabytes: float
     versions = images.versions
     if versions is None:
         rank_zero_info(
-            f"the {name} images differ in each epoch, so the locked image tower runs in each; with data.augmentations=4 it would see four "
-            "versions of each image, once"
+            f"the {name} images differ in each epoch, so the backbone runs in each; with data.augmentations=4 it would see four versions of each "
+            "image, once"
         )
         return
     size = versions * len(images) * (backbone.num_features + 1) * 4 / 1e9
     if size > max_gigabytes:
         raise ValueError(
-            f"the locked image tower's features of the {name} images would take {size:.3g} GB, but max_gigabytes={max_gigabytes:g}; raise it "
+            f"the backbone's features of the {name} images would take {size:.3g} GB, but max_gigabytes={max_gigabytes:g}; raise it "
             "if each process has that much, lower data.augmentations, or set it to 0 to compute them in every epoch"
         )
-    images.embed(_embeddings(backbone, trainer, images, versions))
+    images.embed(None)  # what other weights made of them
+    images.embed(embed_all(backbone, trainer, images, versions))
 
 
-def _embeddings(backbone: Backbone, trainer: Any, images: ImageDataset, versions: int) -> Tensor:
-    """Embeddings (V, N, D), NaN for what cannot be read."""
+def embed_all(backbone: Backbone, trainer: Any, images: ImageDataset, versions: int = 1) -> Tensor:
+    """Embeddings (V, N, D) of a set, NaN for what cannot be read; each process computes its share.
+
+    Args:
+        backbone: in evaluation mode.
+        trainer: with a datamodule of the package.
+        images: the set.
+        versions: V, of each image.
+    """
     count = len(images)
     # one more column, which says what could be read: sums over processes cannot carry NaN
     rows = torch.zeros(versions, count, backbone.num_features + 1)

@@ -23,6 +23,7 @@ from lightning_transfer.checkpoint import (
     weights_from_checkpoint,
 )
 from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
+from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
 from lightning_transfer.optim import Optim, group_table
 from lightning_transfer.parts import Part, describe
@@ -49,6 +50,7 @@ class TransferModule(Part, LightningModule, ABC):
 
     model: nn.Module
     _nothing: Tensor | None = None  # see `train_without_weights`
+    episodic: bool = False  # whether batches of validation, test and prediction are episodes
     adapted: tuple[str, ...] = ()  # beginnings of the names of what `AdapterCheckpoint` writes even if it did not move
 
     def __init__(
@@ -114,6 +116,7 @@ class TransferModule(Part, LightningModule, ABC):
         return self.model
 
     def setup(self, stage: str) -> None:
+        _check_data(getattr(self._trainer, "datamodule", None), self)
         if stage == "fit":
             self.complete()
         self.model.to(memory_format=self.memory_format)
@@ -130,13 +133,17 @@ class TransferModule(Part, LightningModule, ABC):
         if batch_idx == 0:
             self._check(batch)
         output = self.regularise(self.step(self.augment(batch)))
-        size: Any = float(len(batch.image))  # an integer's mean over processes is rounded down, and the loss too large
+        size = self._count(batch)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector; 0: never
         if every and (self.trainer.global_step + 1) % every == 0:  # Lightning drops the others, which are not free
             self.log("train/loss_step", output.loss, on_step=True, on_epoch=False, batch_size=size)
         values = {"train/loss": output.loss, **{f"train/{name}": term for name, term in output.terms.items()}}
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
         return output.loss
+
+    def _count(self, batch: ImageBatch) -> Any:
+        """What a batch weighs in means over an epoch: a float, for an integer's mean over processes is rounded down."""
+        return float(len(batch.image))
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx, self.val_metrics)
@@ -165,8 +172,8 @@ class TransferModule(Part, LightningModule, ABC):
         if batch_idx == 0:
             self._check(batch)
         output = self.step(batch)
-        # the set's name tells which loader it was; a float for the reason given above
-        options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": float(len(batch.image))}
+        # the set's name tells which loader it was
+        options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": self._count(batch)}
         self.log(f"{metrics.prefix}loss", output.loss, prog_bar=True, sync_dist=True, **options)
         for name, term in output.terms.items():
             self.log(f"{metrics.prefix}{name}", term, sync_dist=True, **options)
@@ -174,6 +181,10 @@ class TransferModule(Part, LightningModule, ABC):
             metrics.update(output.logits, output.target.long() if self.task == "multi_label" else output.target)
             for name, metric in metrics.items():
                 self.log(name, metric, metric_attribute="metrics", **options)  # Lightning looks for the name but once
+
+    def answer_names(self) -> list[str]:
+        """Names of what `predict_step` gives probabilities of; numbers where they are not known."""
+        return self.class_names or [str(k) for k in range(self.num_classes)]
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, ImageBatch]:
         """Return probabilities, or the predicted values, (B, K), and the batch that they belong to, without its images."""
@@ -292,6 +303,16 @@ def check_range(image: Tensor) -> None:
             f"images must be floats in [0, 1], but are {image.dtype} in [{image.min():.3g}, {image.max():.3g}]; "
             "leave mean and standard deviation to the backbone"
         )
+
+
+def _check_data(data: Any, module: TransferModule) -> None:
+    """Refuse episodes for a module of images, and the reverse."""
+    if data is None or isinstance(data, EpisodeData) == module.episodic:
+        return
+    given, wanted = type(data).__name__, type(module).__name__
+    if module.episodic:
+        raise ValueError(f"data={given} gives images, and a {wanted} is asked episodes; put it into EpisodeData: EpisodeData(data={given}(...))")
+    raise ValueError(f"data={given} gives episodes, and a {wanted} takes images; give the data within it, or take a FewShotModule")
 
 
 def _backbone_name(backbone: Any) -> str:
