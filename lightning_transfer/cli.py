@@ -21,6 +21,7 @@ import lightning_transfer.adapters
 import lightning_transfer.backbones
 import lightning_transfer.data
 import lightning_transfer.edits
+import lightning_transfer.fewshot
 import lightning_transfer.heads
 import lightning_transfer.losses.distill
 import lightning_transfer.losses.pair
