@@ -96,7 +96,7 @@ class BasePairs(EmojiData):
 def concepts(side: int, ways: int = 5, shots: int = 1, **options: Any) -> EpisodeData:
     """Episodes of emoji."""
     data = EmojiData(
-        label="concept", beside="twitter", image_size=side, batch_size=100, cache=True, num_workers=0, augmentations=None,
+        label="concept", beside="twitter", image_size=side, batch_size=100, cache=True, num_workers=0, augmentations=20,
         train_transform=MILD, eval_transform=MILD,
     )  # fmt: skip
     return EpisodeData(
@@ -129,11 +129,11 @@ def simclr(folder: Path, steps: int) -> Figures:
     strong = partial(ContrastiveTransform, scale=(0.4, 1.0))
     data = BasePairs(
         label="concept", beside="twitter", view_modality="twitter", views=2, image_size=SMALL, batch_size=256, cache=True,
-        num_workers=0, train_transform=strong,
+        num_workers=0, train_transform=strong, val_fraction=0, test_fraction=0,
     )  # fmt: skip
     projector = partial(MLPProjector, hidden=512, out_features=128)
     backbone = TimmBackbone("resnet10t", pretrained=False)
-    module = ContrastiveModule(backbone, NTXent(0.2), projector=projector, probe=False, optim=optim(0.002))
+    module = ContrastiveModule(backbone, NTXent(0.2), data.num_classes, projector, probe=False, optim=optim(0.002))
     train(module, data, steps, folder)
     return {"steps": steps}
 
