@@ -39,7 +39,7 @@ def one_episode(ways=3, shots=2, queries=4, episodes=2):
 def test_overfits_an_episode(answers):
     torch.manual_seed(0)
     made, episode = module(answers).train(), one_episode()
-    optimizer = Adam(made.learners().parameters(), lr=3e-3)
+    optimizer = Adam(made.learners().parameters(), lr=1e-3)
     losses = []
     for _ in range(40):
         loss = made.step(episode).loss
