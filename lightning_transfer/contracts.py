@@ -225,16 +225,21 @@ class FewShotRule(Part, nn.Module, ABC):
 
     Attributes:
         needs_base: whether it must have been prepared with embeddings of base classes.
+        needs_names: whether it must have been prepared with the names of the classes.
         transductive: whether an answer depends on what else is asked.
         assumes_balance: whether it takes the queries to be spread evenly over the ways.
     """
 
-    needs_base: ClassVar[bool] = False
+    needs_base: bool = False
+    needs_names: ClassVar[bool] = False
     transductive: ClassVar[bool] = False
-    assumes_balance: ClassVar[bool] = False
+    assumes_balance: bool = False
 
     def prepare(self, base: Tensor, class_names: Sequence[str]) -> None:  # most rules need nothing but the episode
-        """Look at embeddings (N, D) of base classes and at the names of all of the data's classes, once, before episodes."""
+        """Look at embeddings (N, D) of base classes, N = 0 where it needs none, and at the names of all of the data's classes.
+
+        This is done before episodes, and anew for another backbone; nothing of it is kept in a checkpoint.
+        """
 
     @abstractmethod
     def forward(self, support: Tensor, target: Tensor, query: Tensor, classes: Tensor | None = None) -> Tensor:

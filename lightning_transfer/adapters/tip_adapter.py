@@ -94,7 +94,7 @@ class TipAdapter(ImageTextAdapter):
 
     def cached(self, embedding: Tensor, beta: float | Tensor) -> Tensor:
         """What the training images say of vectors (B, D): exp(−β (1 − f·K)), summed over each class, (B, K)."""
-        near = torch.exp(-beta * (1 - embedding @ self.keys.T))
+        near = affinity(embedding @ self.keys.T, beta)
         return near.view(len(near), self.classes, self.shots).sum(dim=2)  # V is one-hot, class by class
 
     def prepare(self, model: "ImageTextModel", data: ImageData | None) -> None:
@@ -142,6 +142,11 @@ class TipAdapter(ImageTextAdapter):
         embedding, target = self._validation
         texts = model.logits(embedding, self.weights)
         self.found.copy_(torch.tensor(best_pair(texts, lambda beta: self.cached(embedding, beta), target)))
+
+
+def affinity(cosine: Tensor, beta: float | Tensor) -> Tensor:
+    """How much an image counts by its cosine: exp(−β (1 − cosine)), in (0, 1]."""
+    return torch.exp(-beta * (1 - cosine))
 
 
 @torch.no_grad()

@@ -88,6 +88,6 @@ class ImageTextModel(Part, nn.Module):
         return self.log_scale.exp().clamp(max=GREATEST_SCALE)
 
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """Scores (B, N) of vectors (B, D) of images and (N, D) of texts."""
-        scores = self.scale() * image @ text.T
+        """Scores (B, N) of vectors (B, D) of images and (N, D) of texts, or of each of several sets of both."""
+        scores = self.scale() * image @ text.mT
         return scores if self.bias is None else scores + self.bias

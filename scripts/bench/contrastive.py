@@ -1,7 +1,7 @@
 """Pretraining without labels, then few labels: probe, neighbours and fine-tuning beside other starts.
 
 usage: python scripts/bench/contrastive.py [mnist emoji] [--seeds 3] [--pretraining 400] [--out runs/contrastive]
-A ResNet-10 starts from random weights; from SimCLR on the training images without their labels, at 28 pixels (MNIST) or 48 (emoji, where the
+A ResNet-10 starts from random weights; from SimCLR on the training images without their labels, at 28 pixels (MNIST) or 32 (emoji, where the
 two views of a concept are Google's and Twitter's drawings); and from training with all of their labels, which is more than few labels have.
 Beside it ImageNet's EfficientNet-Lite0. Each start is adapted with 1, 5 and 10 labels a class: logistic probe, one nearest neighbour, 60 steps of
 fine-tuning. A seed drives pretraining, splits and the choice of labels; of two rates of fine-tuning the one with the best validation
@@ -37,7 +37,7 @@ from lightning_transfer.projectors import MLPProjector
 RATES, STEPS = (0.0003, 0.001), 60
 DATA: dict[str, Callable[..., ImageData]] = {
     "mnist": partial(TorchvisionData, "torchvision.datasets.MNIST", image_size=28, val_fraction=0.02),
-    "emoji": partial(EmojiData, image_size=48),
+    "emoji": partial(EmojiData, image_size=32),
 }
 STARTS = ("random", "ImageNet", "SimCLR", "all labels")
 

@@ -4,8 +4,8 @@ usage: python scripts/bench/lit.py [--seeds 5] [--steps 400] [--pairs 0] [--choo
 ImageNet EfficientNet-Lite0 and MiniLM are locked, two linear projections of 256 dimensions learn. Of the different captions of the 15
 largest categories, 99 drawn by the seed are for the test and 99 for validation, each with its first picture; all others train, or as many
 pairs of them as `--pairs` says. Features are computed once, for all seeds. Beside it: the sigmoid loss; captions dealt out at random, which
-must end at chance; the categories told by their names alone (zero-shot), and by the mean of their training captions; and a linear probe on the
-features of the training pictures.
+must end at chance; the categories told by their names alone (zero-shot), by the mean of their names with each of their subcategories', and by
+the mean of their training captions; and a linear probe on the features of the training pictures.
 `--choose` measures settings on the validation captions instead, and looks at no test picture.
 Prints a table and, as its last line, one JSON object; the bars are R@1 0.224, R@5 0.425 and 15 seconds.
 """
@@ -14,7 +14,7 @@ import io
 import statistics
 import time
 from argparse import Namespace
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,10 @@ class Stamps(StampsData):
     def __init__(self, features: Embedded, seed: int, pairs: int = 0, shuffled: bool = False) -> None:
         super().__init__(min_per_class=1, batch_size=BATCH, num_workers=0)
         self.features, self.seed, self.pairs, self.shuffled = features, seed, pairs, shuffled
+        self.kinds: dict[str, set[str]] = defaultdict(set)  # subcategories in words, of each category
+        for row in self.rows():
+            words = row["subcategory"].replace("/", " ").replace("_", " ").replace("cartoon", " ").split()
+            self.kinds[row["category"]].add(f"{row['category']}: {' '.join(words) or row['category']}")
 
     def sources(self) -> dict[str, ImageSource]:
         whole = super().sources()["train"]
@@ -140,6 +144,7 @@ def measure(module: ImageTextModule, data: Stamps, split: str) -> dict[str, floa
     }
     texts = {
         "zero_shot": [[f"a picture of {data.class_names[k]}"] for k in classes],
+        "by_subcategories": [sorted(data.kinds[data.class_names[k]]) for k in classes],
         "by_captions": [captions or [data.class_names[k]] for k, captions in of_class.items()],
     }
     with torch.no_grad():
