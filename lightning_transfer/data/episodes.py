@@ -232,6 +232,11 @@ class EpisodeData(Part, Loaders):
         """What an epoch goes through, after `setup`: base images, or episodes of them."""
         return self._episodes["train"] if self.train_on == "episodes" else self._sets["train"]
 
+    @property
+    def episodes(self) -> dict[str, EpisodeDataset]:
+        """Episodes of each split, after `setup`."""
+        return self._episodes
+
     def prepare_data(self) -> None:
         self.data.prepare_data()
 
