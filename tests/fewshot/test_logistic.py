@@ -31,4 +31,6 @@ def test_embeddings_of_any_width_and_length_come_to_the_optimum(task, width):
     assert residual.sum(dim=1).abs().max() < 1e-5
     expected = support @ (support.mT @ residual)
     difference = logits - expected
-    torch.testing.assert_close(difference, difference.mean(dim=1, keepdim=True).expand_as(difference), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        difference, difference.mean(dim=1, keepdim=True).expand_as(difference), atol=1e-4, rtol=0
+    )

@@ -8,7 +8,9 @@ from lightning_transfer.fewshot.distances import squared_distances
 
 def test_by_hand():
     support = torch.tensor([[0.0, 0.0], [0.0, 2.0], [4.0, 1.0]])
-    logits = PrototypeRule(scale=0.5)(support, torch.tensor([0, 0, 1]), torch.tensor([[0.0, 1.0], [3.0, 1.0], [2.0, 2.0]]))
+    logits = PrototypeRule(scale=0.5)(
+        support, torch.tensor([0, 0, 1]), torch.tensor([[0.0, 1.0], [3.0, 1.0], [2.0, 2.0]])
+    )
     torch.testing.assert_close(logits, -0.5 * torch.tensor([[0.0, 16.0], [9.0, 1.0], [5.0, 5.0]]))
 
 
