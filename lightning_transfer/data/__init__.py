@@ -6,6 +6,7 @@ from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.csv import CsvData
 from lightning_transfer.data.digits import DigitsData
 from lightning_transfer.data.emoji import EmojiData
+from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.data.fake import FakeData
 from lightning_transfer.data.folder import FolderData
 from lightning_transfer.data.spec_augment import SpecAugment
@@ -23,6 +24,7 @@ __all__ = [
     "CsvData",
     "DigitsData",
     "EmojiData",
+    "EpisodeData",
     "EvalTransform",
     "FakeData",
     "FolderData",

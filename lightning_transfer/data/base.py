@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lightning_transfer.checkpoint import check_hyperparameters, import_class, read_checkpoint, save_init_args
+from lightning_transfer.checkpoint import save_init_args
 from lightning_transfer.contracts import TransformFactory
 from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.datasets import ImageDataset
@@ -122,33 +122,6 @@ class ImageData(Part, Loaders, ABC):
         self.add_test_sets(test_sets or {})
         self._splits: dict[str, ImageSource] = {}
         self._announced = False
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps its own in a descriptor
-        cls, checkpoint_path: str | Path, **kwargs: Any
-    ) -> "ImageData":
-        """Rebuild the datamodule that a checkpoint was trained on, of whatever class it is.
-
-        Args:
-            checkpoint_path: file written by `fit`.
-            kwargs: arguments that replace those in the checkpoint.
-
-        Raises:
-            FileNotFoundError, ValueError: for a file that is no checkpoint, or one that was not trained on images.
-        """
-        hparams = read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
-        check_hyperparameters(hparams, kwargs)
-        concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else None
-        if concrete is None or not issubclass(concrete, cls):
-            raise ValueError(
-                f"ckpt_path={str(checkpoint_path)!r} was not trained on a datamodule of images, and does not say how they are "
-                "prepared; say it: --data FolderData --data.root FOLDER --data.image_size 224"
-            )
-        data: ImageData = super(ImageData, concrete).load_from_checkpoint(
-            checkpoint_path, map_location="cpu", weights_only=True, **kwargs
-        )
-        data._first_epoch = 0  # that of the checkpoint is for a training that goes on
-        return data
 
     @property
     @abstractmethod

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
-from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.checkpoint import check_hyperparameters, import_class, read_checkpoint
 from lightning_transfer.data.datasets import ImageDataset, collate
 from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
 from lightning_transfer.data.skip_log import SkipLog
@@ -33,6 +34,33 @@ class Loaders(LightningDataModule):
         self._first_epoch = 0
         self._log: SkipLog | None = None
 
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning wraps its own in a descriptor
+        cls, checkpoint_path: str | Path, **kwargs: Any
+    ) -> Any:
+        """Rebuild the datamodule that a checkpoint was trained on, of whatever class it is.
+
+        Args:
+            checkpoint_path: file written by `fit`.
+            kwargs: arguments that replace those in the checkpoint.
+
+        Raises:
+            FileNotFoundError, ValueError: for a file that is no checkpoint, or one that was not trained on images.
+        """
+        hparams = read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
+        check_hyperparameters(hparams, kwargs)
+        concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else None
+        if concrete is None or not issubclass(concrete, cls):
+            raise ValueError(
+                f"ckpt_path={str(checkpoint_path)!r} was not trained on a datamodule of images, and does not say how they are "
+                "prepared; say it: --data FolderData --data.root FOLDER --data.image_size 224"
+            )
+        data = super(Loaders, concrete).load_from_checkpoint(
+            checkpoint_path, map_location="cpu", weights_only=True, **kwargs
+        )
+        data._first_epoch = 0  # that of the checkpoint is for a training that goes on
+        return data
+
     @property
     def skipped(self) -> list[str]:
         """Files left out so far, with the reason."""
@@ -48,7 +76,7 @@ class Loaders(LightningDataModule):
         """What `setup` has prepared, by name."""
         return self._sets
 
-    def numbered(self, data: ImageDataset, numbers: Sequence[int]) -> DataLoader[ImageBatch]:
+    def numbered(self, data: ImageDataset, numbers: Sequence[int]) -> DataLoader[Any]:
         """Load items of a set by their numbers, in this order."""
         return self._load(data, batch_size=self.batch_size, sampler=numbers, persistent_workers=False)
 
@@ -57,7 +85,10 @@ class Loaders(LightningDataModule):
             self._log.tell()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        data = self._sets["train"]
+        return self._shuffled(self._sets["train"])
+
+    def _shuffled(self, data: Any) -> DataLoader[Any]:
+        """Batches of a set by seed and epoch, which the processes share."""
         processes = self.trainer.world_size if self.trainer else 1
         # a last batch of one image would break batch norm; a process's only batch is kept
         drop_last = len(data) > processes * self.batch_size
@@ -67,32 +98,26 @@ class Loaders(LightningDataModule):
         return self._load(data, batch_sampler=ShuffledBatches(sampler, self.batch_size, drop_last, first))
 
     def val_dataloader(self) -> Any:
-        return self._evaluate("val") if "val" in self._sets else []
+        return self._evaluate(self._sets["val"], often=True) if "val" in self._sets else []
 
     def test_dataloader(self) -> Any:
         """The test split's loader; where more is measured, a dictionary of loaders by name."""
         names = [name for name in self._sets if name not in ("train", "val", "predict")]
-        loaders = {name: self._evaluate(name) for name in names}
+        loaders = {name: self._evaluate(self._sets[name]) for name in names}
         return loaders["test"] if names == ["test"] else loaders
 
     def predict_dataloader(self) -> DataLoader[Any]:
         name = "predict" if "predict" in self._sets else "test"
         return self._load(self._sets[name], batch_size=self.batch_size)
 
-    def _evaluate(self, name: str) -> DataLoader[Any]:
-        data = self._sets[name]
+    def _evaluate(self, data: Any, often: bool = False) -> DataLoader[Any]:
         batches = ExactBatches(SequentialSampler(data), self.batch_size, drop_last=False)
         # a test reads each set once: the workers of one must not wait beside those of the next
-        return self._load(data, batch_sampler=batches, persistent_workers=self.num_workers > 0 and name == "val")
+        return self._load(data, batch_sampler=batches, persistent_workers=self.num_workers > 0 and often)
 
-    def _load(self, data: ImageDataset, **options: Any) -> DataLoader[ImageBatch]:
-        return DataLoader(
-            data,  # type: ignore[arg-type]  # items are collated into batches
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            **{"persistent_workers": self.num_workers > 0} | options,
-        )
+    def _load(self, data: Any, **options: Any) -> DataLoader[Any]:
+        usual = {"collate_fn": collate, "num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        return DataLoader(data, pin_memory=torch.cuda.is_available(), **usual | options)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch that a training resumed from this checkpoint begins with."""

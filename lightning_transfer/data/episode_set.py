@@ -1,0 +1,132 @@
+"""Episodes by their numbers: their images, stacked to a batch, from pixels or from embeddings that are there already."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_transfer.contracts import Episode, ImageBatch
+from lightning_transfer.data.datasets import EMBEDDING, ImageDataset, collate
+from lightning_transfer.data.episode_sampling import EpisodeSampler
+from lightning_transfer.data.sources import ImageSource, Joined, Subset
+
+
+class EpisodeDataset(Dataset[Episode]):
+    """Episodes over a set of images; a loader asks for those of a batch at once, so that workers and embeddings have whole batches.
+
+    Args:
+        images: a side's images, numbered as the sampler does.
+        sampler: says which images an episode has.
+        classes: which of the data's classes each class of the sampler is, (K,).
+        episodes: how many there are, in training an epoch.
+    """
+
+    def __init__(self, images: ImageDataset, sampler: EpisodeSampler, classes: Tensor, episodes: int) -> None:
+        self.images = images
+        self.sampler = sampler
+        self.classes = classes
+        self.episodes = episodes
+
+    def __len__(self) -> int:
+        return self.episodes
+
+    def __getitem__(self, number: int) -> Episode:
+        return self.__getitems__([number])
+
+    def __getitems__(self, numbers: Sequence[int]) -> Episode:
+        """The episodes of these numbers, stacked."""
+        drawn = [self.sampler.draw(number) for number in numbers]
+        return Episode(
+            stacked(self.images, [d.support for d in drawn], torch.tensor([d.support_ways for d in drawn])),
+            stacked(self.images, [d.query for d in drawn], torch.tensor([d.query_ways for d in drawn])),
+            self.classes[torch.tensor([d.classes for d in drawn])],
+        )
+
+
+def whole_batch(episode: Episode) -> Episode:
+    """A batch as `__getitems__` returns it, which needs no collating."""
+    return episode
+
+
+def stacked(images: ImageDataset, numbers: Sequence[Sequence[int]], target: Tensor) -> ImageBatch:
+    """Load images by their numbers into a batch with (E, S) in the place of (B,).
+
+    Args:
+        images: the set; where it has embeddings, these are taken, all at once.
+        numbers: E x S, each draw x N + index.
+        target: (E, S).
+    """
+    if images.embeddings is not None:
+        return _embedded(images, torch.tensor(numbers), target)
+    batch = collate([images[number] for row in numbers for number in row])
+    assert batch.indices is not None
+    modalities = {name: other.unflatten(0, target.shape) for name, other in batch.modalities.items()}
+    return ImageBatch(
+        batch.image.unflatten(0, target.shape),
+        target,
+        batch.name,
+        batch.indices.view_as(target),
+        modalities,
+        batch.text,
+    )
+
+
+def _embedded(images: ImageDataset, numbers: Tensor, target: Tensor) -> ImageBatch:
+    embeddings, source = images.embeddings, images.source
+    assert embeddings is not None
+    indices = numbers % len(images)
+    embedding = embeddings[numbers // len(images) % len(embeddings), indices]
+    flat = indices.flatten().tolist()
+    text = [source.captions[i] for i in flat] if source.captions is not None else ()
+    return ImageBatch(
+        embedding[..., :0], target, [source.names[i] for i in flat], indices, {EMBEDDING: embedding}, text
+    )
+
+
+class Turned(ImageSource):
+    """Images as they are, and turned by 90, 180 and 270 degrees as images of further classes: class k turned r times is r x K + k.
+
+    Args:
+        source: the images.
+        num_classes: K.
+    """
+
+    def __init__(self, source: ImageSource, num_classes: int) -> None:
+        self.source = source
+        self.targets = torch.cat([source.targets + turn * num_classes for turn in range(4)])
+        self.names = turned_names(source.names)
+        self.captions = None if source.captions is None else [*source.captions] * 4
+
+    def image(self, index: int) -> Tensor:
+        turn, i = divmod(index, len(self.source))
+        return self.source.image(i).rot90(turn, (1, 2))
+
+    def version(self, index: int) -> bytes:
+        turn, i = divmod(index, len(self.source))
+        return f"turned {turn} ".encode() + self.source.version(i)
+
+
+def turned_names(names: Sequence[str]) -> list[str]:
+    """Names of things as they are, and turned by 90, 180 and 270 degrees."""
+    return [f"{name} turned by {90 * turn}" if turn else name for turn in range(4) for name in names]
+
+
+def chosen(source: ImageSource, modality: str | None, rows: Tensor, targets: Tensor) -> ImageSource:
+    """Some samples of a source, or another modality of them, under other class numbers.
+
+    Args:
+        source: the samples.
+        modality: one of the source's others; the image itself if not given.
+        rows: which samples, (N,).
+        targets: their class numbers, (N,).
+    """
+    found = Subset(source if modality is None else source.others[modality], rows)
+    found.targets = targets
+    found.others = {}  # an image of an episode is of one modality
+    return found
+
+
+def joined(sources: Sequence[ImageSource]) -> ImageSource:
+    """Sources one after the other."""
+    return sources[0] if len(sources) == 1 else Joined(sources)
