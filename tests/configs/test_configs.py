@@ -35,6 +35,13 @@ NEEDS_DATA = {
     "distill/feature",
     "distill/mnist",
     "distill/supervision_transfer",
+    "few_shot/anil_emoji",
+    "few_shot/baseline_emoji",
+    "few_shot/maml_emoji",
+    "few_shot/protonet_emoji",
+    "few_shot/simpleshot_emoji",
+    "few_shot/stamps",
+    "few_shot/transductive",
     "finetune/augmented",
     "finetune/emoji",
     "finetune/mnist",
@@ -147,7 +154,7 @@ def test_runs_its_command(name, prepare):
 
 
 @pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "zero_shot")])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "few_shot", "zero_shot")])
 def test_fits_and_tests(name, prepare):
     skip_without_data(name)
     make_inputs()
@@ -160,6 +167,21 @@ def test_fits_and_tests(name, prepare):
     run_small(["test", f"--ckpt_path={ckpt}"])
     for words in after:
         run_small(words)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "few_shot"])
+def test_answers_episodes(name):
+    skip_without_data(name)
+    small = ["--data.data.image_size=32", "--data.data.num_workers=0", "--data.episodes=4", "--data.batch_size=2"]
+    header = (PACKAGED / f"{name}.yaml").read_text().splitlines()
+    if any(line == f"#   lightning-transfer fit --config {name}" for line in header):
+        main(["fit", "--config", name, "--config", "smoke", *small, "--data.val_episodes=4", "--data.train_episodes=4"])
+        (ckpt,) = Path().rglob("best.ckpt")
+        assert list(Path().rglob("episode_val.png"))
+        main(["test", f"--ckpt_path={ckpt}"])
+    else:  # a backbone as it is
+        main(["test", "--config", name, *small])
+        assert list(Path().rglob("episode_test.png"))
 
 
 TINY_CLIP = {
