@@ -28,7 +28,12 @@ class LogEpisode(Part, Callback):
     """
 
     def __init__(self, number: int = 0, ways: int = 10, examples: int = 5, queries: int = 8) -> None:
-        for name, value, least in (("number", number, 0), ("ways", ways, 1), ("examples", examples, 1), ("queries", queries, 1)):
+        for name, value, least in (
+            ("number", number, 0),
+            ("ways", ways, 1),
+            ("examples", examples, 1),
+            ("queries", queries, 1),
+        ):
             if value < least:
                 raise ValueError(f"{name}={value} of LogEpisode must be at least {least}")
         self.number, self.ways, self.examples, self.queries = number, ways, examples, queries

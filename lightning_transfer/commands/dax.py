@@ -91,7 +91,9 @@ def dax(
     write_csv([figures], folder / "dax.csv")
     source = data.sets["test"].source
     draw_dax(_tasks(novel, threshold, data.all_class_names)[:rows], source.image, folder / "dax.png")
-    Console().print(_table(figures, f"{len(novel[0].target[0])} ways, {data.shape.shots} shots, {data.counts['test']} episodes"))
+    Console().print(
+        _table(figures, f"{len(novel[0].target[0])} ways, {data.shape.shots} shots, {data.counts['test']} episodes")
+    )
     print(f"written to {folder / 'dax.csv'} and dax.png")
     return figures
 
@@ -111,12 +113,16 @@ def _ask(backbone: Backbone, data: EpisodeData, split: str, device: torch.device
         cosine = similarity(episode.query.modalities[EMBEDDING], examples, "cosine")
         ways = torch.arange(labels.shape[-1]).view(1, -1, 1)
         # in [0, 1], beyond which torchmetrics would take scores for logits
-        yield Asked(episode, ((1 + cosine) / 2).clamp(0, 1).transpose(1, 2), (episode.query.target.unsqueeze(1) == ways).long())
+        yield Asked(
+            episode, ((1 + cosine) / 2).clamp(0, 1).transpose(1, 2), (episode.query.target.unsqueeze(1) == ways).long()
+        )
 
 
 def best_threshold(asked: list[Asked]) -> float:
     """The score above which answers of yes have the best F1, over all tasks; halfway between two that occur."""
-    score, target = (torch.cat([part.flatten() for part in parts]) for parts in zip(*(a[1:] for a in asked), strict=True))
+    score, target = (
+        torch.cat([part.flatten() for part in parts]) for parts in zip(*(a[1:] for a in asked), strict=True)
+    )
     precision, recall, thresholds = binary_precision_recall_curve(score, target)
     f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-9)
     best = int(f1[:-1].argmax())
@@ -131,13 +137,16 @@ def _measure(asked: list[Asked], threshold: float) -> dict[str, float]:
     for _, score, target in asked:
         said = (score > threshold).long()
         for name, measure in kinds.items():
-            each[name].append(measure(said.flatten(1), target.flatten(1), multidim_average="samplewise"))
-        of_tasks = [binary_average_precision(s, t) for s, t in zip(score.flatten(0, 1), target.flatten(0, 1), strict=True)]
+            found = measure(said.flatten(1), target.flatten(1), multidim_average="samplewise")
+            each[name].append(found.view(-1))  # of one episode torchmetrics makes a scalar
+        of_tasks = [
+            binary_average_precision(s, t) for s, t in zip(score.flatten(0, 1), target.flatten(0, 1), strict=True)
+        ]
         each["average_precision"].append(torch.stack(of_tasks).view(target.shape[:2]).mean(dim=1))
     figures: dict[str, float] = {}
     for name, values in each.items():
-        found = torch.cat(values)
-        figures |= {name: float(found.mean()), f"{name}_ci95": float(half_width(found))}
+        joined = torch.cat(values)
+        figures |= {name: float(joined.mean()), f"{name}_ci95": float(half_width(joined))}
     return figures
 
 
@@ -148,10 +157,13 @@ def _tasks(asked: list[Asked], threshold: float, names: list[str]) -> list[Task]
         for e in range(len(score)):
             order = torch.randperm(target.shape[-1], generator=torch.Generator().manual_seed(len(found)))
             support, query = episode.support.indices, episode.query.indices
-            assert support is not None and query is not None  # ours are numbered
+            assert support is not None  # ours are numbered
+            assert query is not None
             example = support[e][episode.support.target[e] == 0][0]
             parts: Any = (query[e], 2 * score[e, 0] - 1, score[e, 0] > threshold, target[e, 0] == 1)
-            found.append(Task(names[int(episode.classes[e, 0])], int(example), *(part[order].tolist() for part in parts)))
+            found.append(
+                Task(names[int(episode.classes[e, 0])], int(example), *(part[order].tolist() for part in parts))
+            )
     return found
 
 

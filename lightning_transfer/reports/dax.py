@@ -52,7 +52,9 @@ def draw_dax(tasks: Sequence[Task], image_of: Callable[[int], Tensor], path: Pat
             colour = RIGHT if same and marked else WRONG
             if marked or same:
                 axes.spines[:].set(visible=True, color=colour, linewidth=3, linestyle="-" if marked else ":")
-            axes.set_title(f"{verdict} {task.cosines[i]:.2f}".strip(), fontsize=7, color=colour if verdict else "0.5", pad=4)
+            axes.set_title(
+                f"{verdict} {task.cosines[i]:.2f}".strip(), fontsize=7, color=colour if verdict else "0.5", pad=4
+            )
     figure.suptitle(
         "left: this is one; right: which of these are? Framed: said to be, blue where that is right; dotted: missed; with cosines",
         fontsize=8, color="0.3",

@@ -31,7 +31,9 @@ def ways_of(episode: Episode, logits: Tensor, names: Sequence[str]) -> list[Way]
         names: of all classes that `episode.classes` numbers.
     """
     classes = [names[k] for k in episode.classes[0].tolist()]
-    (shown, example), (asked, query) = (_of_first(part.target, part.indices) for part in (episode.support, episode.query))
+    (shown, example), (asked, query) = (
+        _of_first(part.target, part.indices) for part in (episode.support, episode.query)
+    )
     probability, answer = (part.tolist() for part in logits[0].float().softmax(dim=-1).max(dim=-1))
     found = []
     for way, name in enumerate(classes):
@@ -53,7 +55,9 @@ def _of_first(target: Tensor, indices: Tensor | None) -> tuple[list[int], list[i
     return target[0].tolist(), indices[0].tolist()
 
 
-def draw_episode(ways: Sequence[Way], image_of: Callable[[int], Tensor], path: Path, examples: int = 5, queries: int = 8) -> None:
+def draw_episode(
+    ways: Sequence[Way], image_of: Callable[[int], Tensor], path: Path, examples: int = 5, queries: int = 8
+) -> None:
     """Lay the ways out in rows: examples at the left, queries at the right, with a blue frame where the answer is right and a red one where not.
 
     Args:
@@ -68,7 +72,9 @@ def draw_episode(ways: Sequence[Way], image_of: Callable[[int], Tensor], path: P
     left = min(examples, max(len(way.examples) for way in ways))
     right = min(queries, max(1, *(len(way.queries) for way in ways)))
     figure = Figure(figsize=(1.9 + 1.1 * (left + right), 0.75 + 1.25 * len(ways)), layout="constrained")
-    grid = figure.subplots(len(ways), left + right + 2, squeeze=False, width_ratios=[1.5, *[1] * left, 0.12, *[1] * right])
+    grid = figure.subplots(
+        len(ways), left + right + 2, squeeze=False, width_ratios=[1.5, *[1] * left, 0.12, *[1] * right]
+    )
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -79,7 +85,9 @@ def draw_episode(ways: Sequence[Way], image_of: Callable[[int], Tensor], path: P
             axes.imshow(shrunk(image_of(number), 128).permute(1, 2, 0).numpy(), interpolation="nearest")
         line[left + 1].axvline(0.5, color="0.8", linewidth=1)
         line[left + 1].set_xlim(0, 1)
-        for axes, number, said, probability in zip(line[left + 2 :], way.queries, way.said, way.probability, strict=False):
+        for axes, number, said, probability in zip(
+            line[left + 2 :], way.queries, way.said, way.probability, strict=False
+        ):
             axes.imshow(shrunk(image_of(number), 128).permute(1, 2, 0).numpy(), interpolation="nearest")
             colour = RIGHT if said == way.name else WRONG
             axes.spines[:].set(visible=True, color=colour, linewidth=3)

@@ -44,13 +44,17 @@ def test_an_episode_is_sorted_by_its_ways():
     first, second = ways_of(Episode(support, query, torch.tensor([[2, 0]])), logits, ["a", "b", "c"])
     assert first[:4] == ("c", [11], [20, 22], ["c", "a"])
     assert second[:4] == ("a", [10], [21], ["c"])
-    assert first.probability == pytest.approx([1 / (1 + torch.tensor(-2.0).exp().item()), 1 / (1 + torch.tensor(-3.0).exp().item())])
+    assert first.probability == pytest.approx(
+        [1 / (1 + torch.tensor(-2.0).exp().item()), 1 / (1 + torch.tensor(-3.0).exp().item())]
+    )
 
 
 def test_draws_long_names_and_ways_without_queries():
     query = ImageBatch(torch.empty(0), torch.tensor([[0]]), indices=torch.tensor([[1]]))
     support = ImageBatch(torch.empty(0), torch.tensor([[0, 1]]), indices=torch.tensor([[0, 1]]))
-    ways = ways_of(Episode(support, query, torch.tensor([[0, 1]])), torch.zeros(1, 1, 2), ["a name of many words " * 5, "b"])
+    ways = ways_of(
+        Episode(support, query, torch.tensor([[0, 1]])), torch.zeros(1, 1, 2), ["a name of many words " * 5, "b"]
+    )
     draw_episode(ways, lambda number: torch.full((3, 40, 30), 40 * number, dtype=torch.uint8), Path("x.png"))
     assert Path("x.png").is_file()
 
