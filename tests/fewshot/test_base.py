@@ -2,13 +2,16 @@ from functools import partial
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 
+from lightning_transfer import fewshot
 from lightning_transfer.fewshot import (
     BDCSPN,
     PTMAP,
     TIM,
     TIMADM,
     BaselinePlusPlus,
+    FewShotRule,
     LaplacianShot,
     LogisticRule,
     MatchingRule,
@@ -232,3 +235,21 @@ def test_refuses_ways_that_cannot_be_told(rule, task):
 def test_refuses_values_out_of_range(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", [name for name in fewshot.__all__ if name not in ("FewShotRule", "TipAdapterRule")])
+def test_a_configuration_names_it_by_its_class(name):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--rule", type=FewShotRule)
+    made = parser.instantiate_classes(parser.parse_args([f"--rule={name}"])).rule
+    assert type(made) is getattr(fewshot, name)
+    assert made.init_args == type(made)().init_args
+
+
+def test_a_configuration_names_an_optimiser():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--rule", type=FewShotRule)
+    typed = ["--rule=BaselinePlusPlus", "--rule.optimizer=torch.optim.Adam", "--rule.optimizer.lr=0.5"]
+    made = parser.instantiate_classes(parser.parse_args(typed)).rule
+    assert made.optimizer([torch.nn.Parameter(torch.zeros(1))]).defaults["lr"] == 0.5
+    assert describe(made)["init_args"]["optimizer"]["init_args"]["lr"] == 0.5
