@@ -106,7 +106,7 @@ def _ask(backbone: Backbone, data: EpisodeData, split: str, device: torch.device
             backbone(batch.image.to(device)).embedding.float().cpu()
             for batch in data.numbered(images, range(versions * len(images)))
         ]
-    images.embed(torch.cat(found).unflatten(0, (versions, len(images))))
+    images.embed(torch.cat(found).view(versions, len(images), -1))
     for episode in data.val_dataloader() if split == "val" else data.test_dataloader():
         labels = one_hot(episode.support.target).float()
         examples = prototypes(episode.support.modalities[EMBEDDING], labels)
@@ -152,7 +152,7 @@ def _measure(asked: list[Asked], threshold: float) -> dict[str, float]:
 
 def _tasks(asked: list[Asked], threshold: float, names: list[str]) -> list[Task]:
     """The first way of each of the first episodes, for the picture; its queries as they were drawn, but for their order."""
-    found = []
+    found: list[Task] = []
     for episode, score, target in asked:
         for e in range(len(score)):
             order = torch.randperm(target.shape[-1], generator=torch.Generator().manual_seed(len(found)))

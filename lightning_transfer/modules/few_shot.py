@@ -190,6 +190,7 @@ class FewShotModule(TransferModule):
             each = zip(support, target, query, strict=True)
             return torch.stack([self.inner_loop(self.model.backbone, *one) for one in each])
         support, query = self._embeddings(episode)
+        assert self.rule is not None  # one of the two is there
         logits: Tensor = self.rule(support, target, query, _plain(episode.classes))
         return logits
 
@@ -202,7 +203,7 @@ class FewShotModule(TransferModule):
         embedding = self(_plain(images.flatten(0, 1))).features.embedding.unflatten(0, images.shape[:2])
         return embedding[:, : support.image.shape[1]], embedding[:, support.image.shape[1] :]
 
-    def step(self, batch: ImageBatch | Episode) -> StepOutput:  # type: ignore[override]  # its base knows images alone
+    def step(self, batch: ImageBatch | Episode) -> StepOutput:
         if isinstance(batch, Episode):
             logits, target = self.answer(batch), batch.query.target
             loss = cross_entropy(logits.flatten(0, 1).float(), target.flatten())
