@@ -40,7 +40,9 @@ class Conv4(Backbone):
         if norm not in ("batch", "group"):
             raise ValueError(f"norm={norm!r} of Conv4 must be batch or group")
         if width < 1 or (norm == "group" and width % _CHANNELS_A_GROUP):
-            raise ValueError(f"width={width} of Conv4 must be at least 1, and a multiple of {_CHANNELS_A_GROUP} for norm=group")
+            raise ValueError(
+                f"width={width} of Conv4 must be at least 1, and a multiple of {_CHANNELS_A_GROUP} for norm=group"
+            )
         self.width = width
         self.blocks = nn.Sequential(*[_block(before, width, norm) for before in (3, *[width] * (_BLOCKS - 1))])
         for statistic in ("mean", "std"):
@@ -50,7 +52,9 @@ class Conv4(Backbone):
     def set_image_size(self, image_size: int) -> None:
         side = image_size // 2**_BLOCKS
         if side < 1:
-            raise ValueError(f"image_size={image_size} is halved {_BLOCKS} times by Conv4, which needs {2**_BLOCKS} pixels or more")
+            raise ValueError(
+                f"image_size={image_size} is halved {_BLOCKS} times by Conv4, which needs {2**_BLOCKS} pixels or more"
+            )
         self.image_size = image_size
         self.num_features = self.width * side**2
 

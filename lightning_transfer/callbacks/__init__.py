@@ -5,6 +5,7 @@ from lightning_transfer.callbacks.batch_finder import BatchFinder
 from lightning_transfer.callbacks.ema import EMA
 from lightning_transfer.callbacks.frozen_cache import FrozenCache
 from lightning_transfer.callbacks.global_batch import GlobalBatch
+from lightning_transfer.callbacks.log_episode import LogEpisode
 from lightning_transfer.callbacks.log_prompt import LogPrompt
 from lightning_transfer.callbacks.log_retrieval import LogRetrieval
 from lightning_transfer.callbacks.phases import Phase, Phases
@@ -18,6 +19,7 @@ __all__ = [
     "BatchFinder",
     "FrozenCache",
     "GlobalBatch",
+    "LogEpisode",
     "LogPrompt",
     "LogRetrieval",
     "Phase",

@@ -3,6 +3,7 @@
 COMMANDS: dict[str, str] = {
     "probe": "fit linear and nearest-neighbour probes on the features of a frozen backbone",
     "report": "judge a checkpoint: intervals, classes or targets, worst images, calibration",
+    "dax": "show one image of a concept and ask which others are the same: precision and recall on novel classes",
     "calibrate": "fit a temperature on validation: writes a checkpoint whose probabilities hold",
     "agreement": "compare students with their teacher: agreement, divergence, CKA, correlations of classes",
     "template_grid": "compare templates and words for the classes of an image-text model, on validation",

@@ -76,7 +76,7 @@ def probe(
             )
     place = find_device(device)
     data.prepare_data()
-    frozen = as_backbone(_backbone_of(ckpt_path) if backbone is None else backbone, data.image_size).to(place)
+    frozen = as_backbone(backbone_of(ckpt_path) if backbone is None else backbone, data.image_size).to(place)
     splits = _embed(frozen, data, features, cache, place)
     if not splits.keys() & {"val", "test"}:
         raise ValueError(
@@ -101,7 +101,12 @@ def _usual_probes(task: Task) -> list[Probe]:
     return [kind() for kind in kinds if task in kind.tasks]
 
 
-def _backbone_of(ckpt_path: str | None) -> Backbone:
+def backbone_of(ckpt_path: str | None) -> Backbone:
+    """Take the backbone out of a checkpoint.
+
+    Raises:
+        ValueError: if it has none.
+    """
     module = TransferModule.load_from_checkpoint(str(ckpt_path), map_location="cpu")
     backbone = getattr(module.model, "backbone", None)
     if not isinstance(backbone, Backbone):

@@ -232,6 +232,18 @@ class EpisodeData(Part, Loaders):
         """What an epoch goes through, after `setup`: base images, or episodes of them."""
         return self._episodes["train"] if self.train_on == "episodes" else self._sets["train"]
 
+    @property
+    def base_set(self) -> ImageDataset | None:
+        """All images of the base classes, as evaluation prepares them; none where there are no such classes."""
+        if "train" in self.sides:
+            self._add("base")
+        return self._sets.get("base")
+
+    @property
+    def episodes(self) -> dict[str, EpisodeDataset]:
+        """Episodes of each split, after `setup`."""
+        return self._episodes
+
     def prepare_data(self) -> None:
         self.data.prepare_data()
 

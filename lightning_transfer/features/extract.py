@@ -29,7 +29,7 @@ def embed(backbone: Backbone, data: ImageData, source: ImageSource) -> Iterator[
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     # channels last: up to 1.7 times as fast on convolutional networks, see docs/results.md
     backbone.to(memory_format=torch.channels_last)
-    with _evaluating(backbone):
+    with evaluating(backbone):
         for batch in data.ordered_dataloader(source):
             with torch.inference_mode():  # not around the loop: it would reach whoever takes the batches
                 image = batch.image.to(device, non_blocking=True, memory_format=torch.channels_last)
@@ -55,7 +55,7 @@ def _embedding(backbone: Backbone, image: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(backbone: nn.Module) -> Iterator[None]:
+def evaluating(backbone: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while; afterwards every module has its own mode again."""
     training = [module for module in backbone.modules() if module.training]
     backbone.eval()

@@ -34,6 +34,6 @@ def descend(
         stepper = optimizer(found)
         for _ in range(steps):
             stepper.zero_grad()
-            loss(*found, *fixed).backward()
+            loss(*found, *fixed).backward()  # type: ignore[no-untyped-call]  # torch's own gap
             stepper.step()
     return [tensor.detach() for tensor in found]

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
 Distance = Literal["squared_euclid", "cosine"]
@@ -47,5 +48,5 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """
     centre = b.mean(dim=-2, keepdim=True)
     a, b = a - centre, b - centre
-    lengths = a.square().sum(dim=-1).unsqueeze(-1) + b.square().sum(dim=-1).unsqueeze(-2)
+    lengths = vector_norm(a, dim=-1).square().unsqueeze(-1) + vector_norm(b, dim=-1).square().unsqueeze(-2)
     return torch.baddbmm(lengths, a, b.mT, alpha=-2)

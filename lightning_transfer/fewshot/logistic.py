@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lightning_transfer.fewshot.base import check_range
 from lightning_transfer.fewshot.transform import Transform, TransformedRule
@@ -23,7 +24,8 @@ class LogisticRule(TransformedRule):
 
     Reference:
         Tian, Wang, Krishnan, Tenenbaum, Isola, "Rethinking Few-Shot Image Classification: A Good Embedding Is All You Need?", ECCV 2020;
-        Böhning, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics 1992 (the bound).
+        Böhning, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics 1992 (the bound);
+        O'Donoghue, Candès, "Adaptive Restart for Accelerated Gradient Schemes", Foundations of Computational Mathematics 2015.
     """
 
     def __init__(self, c: float = 1.0, steps: int = 100, transform: Transform = "L2N") -> None:
@@ -35,13 +37,31 @@ class LogisticRule(TransformedRule):
     def answer(self, support: Tensor, labels: Tensor, query: Tensor, classes: Tensor | None) -> Tensor:
         c = self.c / 2 if labels.shape[-1] == 2 else self.c  # of two ways scikit-learn penalises the one difference
         gram = support @ support.mT
-        inverse = _bordered(gram, c).inverse()
-        inner, bias = torch.zeros_like(labels), torch.zeros_like(labels[:, :1])
-        for _ in range(self.steps):
-            residual = c * ((gram @ inner + bias).softmax(dim=-1) - labels)
-            step = inverse @ torch.cat([residual + inner, inner.sum(dim=1, keepdim=True)], dim=1)
-            inner, bias = inner - step[:, :-1], bias - step[:, -1:]
-        return query @ (support.mT @ inner) + bias
+        found = _fit(pad(gram, (0, 1), value=1.0), _bordered(gram, c).inverse(), labels, c, self.steps)
+        return query @ (support.mT @ found[:, :-1]) + found[:, -1:]
+
+
+def _fit(seen: Tensor, inverse: Tensor, labels: Tensor, c: float, steps: int) -> Tensor:
+    """A and, below it, the intercepts, (E, S + 1, K): Nesterov's steps, begun anew where one goes back.
+
+    Args:
+        seen: (E, S, S + 1), the logits of the support from A and intercepts.
+        inverse: (E, S + 1, S + 1), of the bound's curvature.
+        labels: (E, S, K).
+        c: inverse strength of the penalty.
+        steps: number of them.
+    """
+    found = moved = labels.new_zeros(len(labels), labels.shape[1] + 1, labels.shape[2])
+    run = labels.new_ones(len(labels), 1, 1)  # steps since the last beginning
+    for _ in range(steps):
+        ahead = found + (run - 1) / (run + 2) * moved
+        residual = c * ((seen @ ahead).softmax(dim=-1) - labels)
+        inner = ahead[:, :-1]
+        step = inverse @ torch.cat([residual + inner, inner.sum(dim=1, keepdim=True)], dim=1)
+        found, moved = ahead - step, ahead - step - found
+        back = ((seen @ step) * (seen @ moved)).sum(dim=(1, 2), keepdim=True) > 0
+        run = torch.where(back, 1, run + 1)
+    return found
 
 
 def _bordered(gram: Tensor, c: float) -> Tensor:

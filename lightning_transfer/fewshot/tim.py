@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.optim import Adam
 
@@ -125,7 +126,7 @@ class TIMADM(TransformedRule):
     def _moved(self, ways: Tensor, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         sharp = (1 + self.conditional_weight) * self._logits(query, ways).log_softmax(dim=-1)
         wanted = (sharp - sharp.logsumexp(dim=1, keepdim=True) / 2).softmax(dim=-1)
-        total, weight = 0, 0
+        total, weight = torch.zeros_like(ways), torch.zeros_like(ways[..., :1])
         for embedding, answer, share in (
             (support, labels, self.support_weight / (1 + self.conditional_weight)),
             (query, wanted, support.shape[1] / query.shape[1]),

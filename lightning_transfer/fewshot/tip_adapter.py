@@ -75,7 +75,7 @@ class TipAdapterRule(EpisodeRule):
         if self.words is None:
             raise ValueError("TipAdapterRule was not given the names of the classes; call prepare")
         if classes is None or classes.shape != (len(query), ways):
-            given = "none" if classes is None else tuple(classes.shape)
+            given = "(none)" if classes is None else tuple(classes.shape)
             raise ValueError(f"classes {given} must say for each of {ways} ways which class it is: (E, K)")
         if not 0 <= classes.min() <= classes.max() < len(self.words):
             raise ValueError(

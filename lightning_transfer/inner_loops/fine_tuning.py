@@ -57,7 +57,7 @@ class FineTuning(InnerLoop):
                 seen = image if self.asks else support
                 loss = self.loss(linear(tuned(seen).embedding, weight, bias), target)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch's own
                 optimizer.step()
         with torch.no_grad():
             return linear(tuned(query).embedding, weight, bias)

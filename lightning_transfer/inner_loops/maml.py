@@ -52,7 +52,9 @@ class MAML(InnerLoop):
         if rate <= 0:
             raise ValueError(f"rate={rate} of {name} must be positive; 0.01 to 0.5 are common")
         for argument, value, least in (
-            ("steps", steps, 1), ("test_steps", test_steps, 1), ("ways", ways, 2),
+            ("steps", steps, 1),
+            ("test_steps", test_steps, 1),
+            ("ways", ways, 2),
         ):
             if value is not None and value < least:
                 raise ValueError(f"{argument}={value} of {name} must be at least {least}")
@@ -86,7 +88,7 @@ class MAML(InnerLoop):
 
     def start(self, backbone: nn.Module, support: Tensor, target: Tensor) -> Weights:
         """The weights that the steps begin with: the backbone's that are trained, and the head's."""
-        weights = {_BACKBONE + name: p for name, p in backbone.named_parameters() if p.requires_grad}
+        weights: Weights = {_BACKBONE + name: p for name, p in backbone.named_parameters() if p.requires_grad}
         if self.head is not None:
             return weights | {_HEAD + name: parameter for name, parameter in self.head.named_parameters()}
         prototypes = way_means(backbone(support).embedding, target)

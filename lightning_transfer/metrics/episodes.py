@@ -70,7 +70,8 @@ def half_width(values: Tensor) -> Tensor:
     """
     if len(values) < 2:
         return values.new_tensor(float("nan"))
-    return _NORMAL_95 * values.std() / len(values) ** 0.5
+    half: Tensor = _NORMAL_95 * values.std() / len(values) ** 0.5
+    return half
 
 
 def episode_metrics() -> MetricCollection:

@@ -311,8 +311,12 @@ def _check_data(data: Any, module: TransferModule) -> None:
         return
     given, wanted = type(data).__name__, type(module).__name__
     if module.episodic:
-        raise ValueError(f"data={given} gives images, and a {wanted} is asked episodes; put it into EpisodeData: EpisodeData(data={given}(...))")
-    raise ValueError(f"data={given} gives episodes, and a {wanted} takes images; give the data within it, or take a FewShotModule")
+        raise ValueError(
+            f"data={given} gives images, and a {wanted} is asked episodes; put it into EpisodeData: EpisodeData(data={given}(...))"
+        )
+    raise ValueError(
+        f"data={given} gives episodes, and a {wanted} takes images; give the data within it, or take a FewShotModule"
+    )
 
 
 def _backbone_name(backbone: Any) -> str:

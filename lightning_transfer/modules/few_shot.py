@@ -156,16 +156,21 @@ class FewShotModule(TransferModule):
         if data is None or self.rule is None:
             return
         backbone = self.model.backbone
-        if self.rule.needs_base:
-            if "base" not in data.sets:
-                raise ValueError(
-                    f"rule={type(self.rule).__name__} looks at embeddings of base classes, and there are none; lower val_classes and "
-                    "novel_classes, which leave none"
-                )
-            base = embed_all(backbone, self.trainer, data.sets["base"])[0]
-            self.rule.prepare(base.to(self.device), data.all_class_names)
+        if self.rule.needs_base or self.rule.needs_names:
+            self.rule.prepare(self._base(self.rule, data), self.answer_names())
         if self.max_gigabytes > 0 and name in data.sets:
             embed_once(backbone, self.trainer, name, self.max_gigabytes)
+
+    def _base(self, rule: FewShotRule, data: EpisodeData) -> Tensor:
+        """Embeddings (N, D) of base classes, none where the rule needs none."""
+        if not rule.needs_base:
+            return torch.empty(0, self.model.backbone.num_features, device=self.device)
+        if data.base_set is None:
+            raise ValueError(
+                f"rule={type(rule).__name__} looks at embeddings of base classes, and there are none; lower val_classes and novel_classes, "
+                "which leave none"
+            )
+        return embed_all(self.model.backbone, self.trainer, data.base_set)[0].to(self.device)
 
     def answer(self, episode: Episode) -> Tensor:
         """Answer the queries of episodes, each by itself: logits (E, Q, K).
@@ -185,6 +190,7 @@ class FewShotModule(TransferModule):
             each = zip(support, target, query, strict=True)
             return torch.stack([self.inner_loop(self.model.backbone, *one) for one in each])
         support, query = self._embeddings(episode)
+        assert self.rule is not None  # one of the two is there
         logits: Tensor = self.rule(support, target, query, _plain(episode.classes))
         return logits
 
@@ -197,7 +203,7 @@ class FewShotModule(TransferModule):
         embedding = self(_plain(images.flatten(0, 1))).features.embedding.unflatten(0, images.shape[:2])
         return embedding[:, : support.image.shape[1]], embedding[:, support.image.shape[1] :]
 
-    def step(self, batch: ImageBatch | Episode) -> StepOutput:  # type: ignore[override]  # its base knows images alone
+    def step(self, batch: ImageBatch | Episode) -> StepOutput:
         if isinstance(batch, Episode):
             logits, target = self.answer(batch), batch.query.target
             loss = cross_entropy(logits.flatten(0, 1).float(), target.flatten())
@@ -241,7 +247,7 @@ class FewShotModule(TransferModule):
             super()._check(batch)
             return
         known = bool((batch.query.target >= 0).all())
-        if known and self.rule is not None and self.rule.assumes_balance and not _is_balanced(batch.query.target):
+        if known and self.rule is not None and self.rule.assumes_balance and not _is_balanced(batch):
             rank_zero_warn(
                 f"rule={type(self.rule).__name__} takes the queries to be spread evenly over the ways, which these are not; its answers "
                 "suffer from it: set data.imbalance to null, or take a rule that does not, PrototypeRule for example"
@@ -257,9 +263,9 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def _is_balanced(target: Tensor) -> bool:
+def _is_balanced(episode: Episode) -> bool:
     """Whether each way is asked for equally often."""
-    counts = one_hot(target).sum(dim=-2)
+    counts = one_hot(episode.query.target, episode.classes.shape[-1]).sum(dim=-2)
     return bool((counts == counts[..., :1]).all())
 
 
@@ -300,7 +306,9 @@ def _check_training(answers_by: FewShotRule | InnerLoop) -> None:
     """Refuse what episodes cannot train a backbone by."""
     name = type(answers_by).__name__
     if isinstance(answers_by, FewShotRule) and answers_by.needs_base:
-        raise ValueError(f"rule={name} looks at embeddings of base classes, which move while episodes train the backbone; {_REMEDY}")
+        raise ValueError(
+            f"rule={name} looks at embeddings of base classes, which move while episodes train the backbone; {_REMEDY}"
+        )
     if isinstance(answers_by, InnerLoop) and not answers_by.trains:
         raise ValueError(f"inner_loop={name} passes no gradient to the backbone; {_REMEDY}")
 
@@ -309,7 +317,9 @@ def _check_batches(head: nn.Module, data: EpisodeData) -> None:
     """Refuse episodes for a head, and images without one."""
     headless = isinstance(head, nn.Identity)
     if data.train_on == "images" and headless:
-        raise ValueError("data.train_on=images gives images, which a head learns; set head=LinearHead, or train_on=episodes")
+        raise ValueError(
+            "data.train_on=images gives images, which a head learns; set head=LinearHead, or train_on=episodes"
+        )
     if data.train_on == "episodes" and not headless:
         raise ValueError(
             f"head={type(head).__name__} learns from images, and the data gives episodes; set data.train_on=images, or leave head out"

@@ -28,6 +28,7 @@ NEEDS_DATA = {
     "image_text/open_clip",
     "image_text/siglip_stamps",
     "contrastive/emoji",
+    "dax/emoji",
     "distill/crd",
     "distill/cross_modal",
     "distill/dkd",
@@ -35,6 +36,13 @@ NEEDS_DATA = {
     "distill/feature",
     "distill/mnist",
     "distill/supervision_transfer",
+    "few_shot/anil_emoji",
+    "few_shot/baseline_emoji",
+    "few_shot/maml_emoji",
+    "few_shot/protonet_emoji",
+    "few_shot/simpleshot_emoji",
+    "few_shot/stamps",
+    "few_shot/transductive",
     "finetune/augmented",
     "finetune/emoji",
     "finetune/mnist",
@@ -79,6 +87,7 @@ def save_encoder(folder):
 
 
 SMALL = ["--data.image_size=32", "--data.num_workers=0"]
+FEW = ["--data.data.image_size=32", "--data.data.num_workers=0", "--data.episodes=4", "--data.batch_size=2"]
 
 
 def command(name):
@@ -141,13 +150,18 @@ def test_runs_its_command(name, prepare):
     make_inputs()
     for words in typed(name)[0]:
         prepare(words)
-    own = "\ndata:" in (PACKAGED / f"{name}.yaml").read_text()  # otherwise the data is that of a checkpoint
-    main([command(name), "--config", name, *(SMALL if own else ())])
+    text = (PACKAGED / f"{name}.yaml").read_text()
+    small = (
+        FEW if "EpisodeData" in text else SMALL if "\ndata:" in text else []
+    )  # otherwise the data is that of a checkpoint
+    main([command(name), "--config", name, *small])
     assert list(Path().rglob(f"{command(name)}*.csv"))
 
 
 @pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "zero_shot")])
+@pytest.mark.parametrize(
+    "name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "few_shot", "zero_shot")]
+)
 def test_fits_and_tests(name, prepare):
     skip_without_data(name)
     make_inputs()
@@ -160,6 +174,20 @@ def test_fits_and_tests(name, prepare):
     run_small(["test", f"--ckpt_path={ckpt}"])
     for words in after:
         run_small(words)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "few_shot"])
+def test_answers_episodes(name):
+    skip_without_data(name)
+    header = (PACKAGED / f"{name}.yaml").read_text().splitlines()
+    if any(line == f"#   lightning-transfer fit --config {name}" for line in header):
+        main(["fit", "--config", name, "--config", "smoke", *FEW, "--data.val_episodes=4", "--data.train_episodes=4"])
+        (ckpt,) = Path().rglob("best.ckpt")
+        assert list(Path().rglob("episode_val.png"))
+        main(["test", f"--ckpt_path={ckpt}"])
+    else:  # a backbone as it is
+        main(["test", "--config", name, *FEW])
+        assert list(Path().rglob("episode_test.png"))
 
 
 TINY_CLIP = {

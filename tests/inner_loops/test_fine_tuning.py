@@ -52,7 +52,12 @@ def test_only_the_transductive_one_looks_at_the_queries():
     backbone = Conv4(image_size=32).eval()
     support, target, query = task()
     for loop, alike in ((FineTuning(1e-3, 5), True), (TransductiveFineTuning(1e-3, 5), False)):
-        assert torch.allclose(loop(backbone, support, target, query)[:2], loop(backbone, support, target, query[:2]), atol=1e-5) is alike
+        assert (
+            torch.allclose(
+                loop(backbone, support, target, query)[:2], loop(backbone, support, target, query[:2]), atol=1e-5
+            )
+            is alike
+        )
 
 
 def test_learns_the_support_and_surer_answers():

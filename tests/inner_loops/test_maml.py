@@ -22,7 +22,12 @@ class Pixels(nn.Module):
 
 def task(ways=3, shots=2, queries=4):
     target = torch.arange(ways).repeat(shots)
-    return torch.rand(len(target), 3, 2, 2), target, torch.rand(ways * queries, 3, 2, 2), torch.arange(ways).repeat(queries)
+    return (
+        torch.rand(len(target), 3, 2, 2),
+        target,
+        torch.rand(ways * queries, 3, 2, 2),
+        torch.arange(ways).repeat(queries),
+    )
 
 
 def built(kind=MAML, **arguments):
@@ -81,7 +86,9 @@ def test_a_start_from_prototypes_answers_like_them():
     torch.testing.assert_close(found.log_softmax(dim=1), expected.log_softmax(dim=1), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", [Conv4(norm="group", image_size=32), TimmBackbone("test_resnet", pretrained=False)])
+@pytest.mark.parametrize(
+    "backbone", [Conv4(norm="group", image_size=32), TimmBackbone("test_resnet", pretrained=False)]
+)
 def test_leaves_the_network_to_the_bit_as_it_was(backbone):
     loop = MAML(rate=0.5, steps=2, ways=2)
     loop.build(backbone.num_features)

@@ -1,11 +1,16 @@
+import csv
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.optim import Adam
 
 from lightning_transfer import FewShotModule, FinetuneModule, Optim
+from lightning_transfer.__main__ import main
 from lightning_transfer.backbones import Conv4, TimmBackbone
+from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.contracts import Episode, FewShotRule, ImageBatch
 from lightning_transfer.data import EpisodeData, FakeData
 from lightning_transfer.edits import FreezeBackbone, StartFrom
@@ -17,7 +22,15 @@ from lightning_transfer.losses.supervised import CrossEntropy
 
 def data(**options):
     inner = FakeData(image_size=32, num_workers=0, num_classes=10, images_per_class=8)
-    usual = {"ways": 3, "shots": 1, "queries": 2, "episodes": 6, "train_episodes": 4, "val_classes": 0.3, "novel_classes": 0.3}
+    usual = {
+        "ways": 3,
+        "shots": 1,
+        "queries": 2,
+        "episodes": 6,
+        "train_episodes": 4,
+        "val_classes": 0.3,
+        "novel_classes": 0.3,
+    }
     return EpisodeData(inner, **usual | options)
 
 
@@ -35,11 +48,13 @@ def one_episode(ways=3, shots=2, queries=4, episodes=2):
     return Episode(*images, torch.stack([torch.randperm(9)[:ways] for _ in range(episodes)]))
 
 
-@pytest.mark.parametrize("answers", [None, MAML(0.01, 2), MAML(0.01, 2, ways=3), ANIL(0.01, 2, ways=3), MAML(0.01, 2, first_order=True)])
+@pytest.mark.parametrize(
+    "answers", [None, MAML(0.01, 2), MAML(0.01, 2, ways=3), ANIL(0.01, 2, ways=3), MAML(0.01, 2, first_order=True)]
+)
 def test_overfits_an_episode(answers):
     torch.manual_seed(0)
     made, episode = module(answers).train(), one_episode()
-    optimizer = Adam(made.learners().parameters(), lr=3e-3)
+    optimizer = Adam(made.learners().parameters(), lr=1e-3)
     losses = []
     for _ in range(40):
         loss = made.step(episode).loss
@@ -80,7 +95,9 @@ def test_trains_and_is_the_same_from_its_checkpoint(trainer, tmp_path, answers, 
     before = made.model.backbone.blocks[0][0].weight.clone()
     run = trainer(max_epochs=2, enable_checkpointing=True)
     run.fit(made, episodes)
-    assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/accuracy_ci95"} <= set(run.callback_metrics)
+    assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/accuracy_ci95"} <= set(
+        run.callback_metrics
+    )
     assert not torch.equal(before, made.model.backbone.blocks[0][0].weight)
     run.test(made, episodes)
     measured = figures(run)
@@ -161,7 +178,9 @@ def test_a_rule_sees_the_base_classes(trainer):
 
 
 def test_a_rule_that_assumes_balance_says_so(trainer):
-    with pytest.warns(UserWarning, match="rule=Even takes the queries to be spread evenly over the ways, which these are not"):
+    with pytest.warns(
+        UserWarning, match="rule=Even takes the queries to be spread evenly over the ways, which these are not"
+    ):
         trainer().test(module(Even()), data(imbalance=0.5, queries=3))
     trainer().test(module(Even()), data())
 
@@ -192,7 +211,10 @@ def test_answers_by_names(trainer):
             lambda: FewShotModule(Conv4(), rule=PrototypeRule(), inner_loop=MAML()),
             "rule=PrototypeRule and inner_loop=MAML both answer",
         ),
-        (lambda: module(loss=CrossEntropy()), "loss=CrossEntropy is of a head, which is not given; set head=LinearHead"),
+        (
+            lambda: module(loss=CrossEntropy()),
+            "loss=CrossEntropy is of a head, which is not given; set head=LinearHead",
+        ),
         (lambda: module(MAML(ways=3), LinearHead), "inner_loop=MAML has a head for ways=3, which episodes train"),
     ],
 )
@@ -206,13 +228,29 @@ def test_refuses_arguments(make, message):
     [
         (lambda: module(MAML(ways=5)), {}, "inner_loop=MAML has a head for ways=5, but data.ways=3"),
         (lambda: module(MAML(ways=3)), {"train_ways": 4}, "has a head for ways=3, but data.train_ways=4"),
-        (lambda: module(FineTuning()), {}, "inner_loop=FineTuning passes no gradient to the backbone; set head=LinearHead"),
+        (
+            lambda: module(FineTuning()),
+            {},
+            "inner_loop=FineTuning passes no gradient to the backbone; set head=LinearHead",
+        ),
         (lambda: module(Centred()), {}, "rule=Centred looks at embeddings of base classes, which move"),
         (lambda: module(MAML(), norm="batch"), {}, "those of this backbone have none yet; take Conv4 with norm=group"),
-        (lambda: module(head=LinearHead), {}, "head=LinearHead learns from images, and the data gives episodes; set data.train_on=images"),
-        (lambda: module(), {"train_on": "images"}, "data.train_on=images gives images, which a head learns; set head=LinearHead"),
+        (
+            lambda: module(head=LinearHead),
+            {},
+            "head=LinearHead learns from images, and the data gives episodes; set data.train_on=images",
+        ),
+        (
+            lambda: module(),
+            {"train_on": "images"},
+            "data.train_on=images gives images, which a head learns; set head=LinearHead",
+        ),
         (lambda: module(edits=[FreezeBackbone()]), {}, "no parameter is trainable"),
-        (lambda: FinetuneModule(Conv4(), 4, image_size=32), {}, "data=EpisodeData gives episodes, and a FinetuneModule takes images"),
+        (
+            lambda: FinetuneModule(Conv4(), 4, image_size=32),
+            {},
+            "data=EpisodeData gives episodes, and a FinetuneModule takes images",
+        ),
     ],
 )
 def test_refuses_a_training(trainer, make, options, message):
@@ -221,7 +259,9 @@ def test_refuses_a_training(trainer, make, options, message):
 
 
 def test_refuses_images_where_episodes_are_asked(trainer):
-    with pytest.raises(ValueError, match=r"data=FakeData gives images, and a FewShotModule is asked episodes; put it into EpisodeData"):
+    with pytest.raises(
+        ValueError, match=r"data=FakeData gives images, and a FewShotModule is asked episodes; put it into EpisodeData"
+    ):
         trainer().test(module(), FakeData(image_size=32, num_workers=0))
 
 
@@ -232,3 +272,40 @@ def test_refuses_a_rule_without_a_gradient(trainer):
 
     with pytest.raises(ValueError, match="rule=Deaf passes no gradient to the backbone; set head=LinearHead"):
         trainer(max_epochs=1).fit(module(Deaf()), data())
+
+
+def test_writes_which_new_class_each_image_is(trainer):
+    for name, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0)), ("white", (255, 255, 255))):
+        Path("examples", name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), colour).save(f"examples/{name}/1.png")
+    Path("photos").mkdir()
+    for name, colour in (("a", (250, 10, 5)), ("b", (5, 3, 240)), ("c", (245, 250, 250))):
+        Image.new("RGB", (32, 32), colour).save(f"photos/{name}.png")
+    episodes = data(support_path="examples", predict_path="photos")
+    trainer(callbacks=[PredictionWriter("found.csv")]).predict(module(norm="batch"), episodes)
+    rows = list(csv.DictReader(Path("found.csv").read_text().splitlines()))
+    assert [(Path(row["path"]).stem, row["class"]) for row in rows] == [("a", "red"), ("b", "blue"), ("c", "white")]
+    assert all(float(row["probability"]) > float(row["probability_2"]) for row in rows)
+
+
+def test_asks_other_data_than_it_was_trained_on(trainer):
+    run = trainer(max_epochs=1, enable_checkpointing=True)
+    first = data()
+    run.fit(module(num_classes=first.num_classes, class_names=first.class_names), first)
+    path = run.checkpoint_callback.best_model_path
+    main(["test", f"--ckpt_path={path}", "--data.data.num_classes=24", "--data.ways=4", "--data.data.num_workers=0"])
+
+
+class Named(PrototypeRule):
+    """Is told what the classes are called."""
+
+    needs_names = True
+
+    def prepare(self, base, class_names):
+        self.told = len(base), list(class_names)
+
+
+def test_a_rule_is_told_the_names(trainer):
+    made, episodes = module(Named()), data()
+    trainer().test(made, episodes)
+    assert made.rule.told == (0, episodes.all_class_names)
