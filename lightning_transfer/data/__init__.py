@@ -9,6 +9,7 @@ from lightning_transfer.data.emoji import EmojiData
 from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.data.fake import FakeData
 from lightning_transfer.data.folder import FolderData
+from lightning_transfer.data.omniglot import OmniglotData
 from lightning_transfer.data.spec_augment import SpecAugment
 from lightning_transfer.data.spectrogram import LogMel
 from lightning_transfer.data.spoken_digits import SpokenDigitsData
@@ -30,6 +31,7 @@ __all__ = [
     "FolderData",
     "ImageData",
     "LogMel",
+    "OmniglotData",
     "ShiftTransform",
     "SpecAugment",
     "SpokenDigitsData",

@@ -87,7 +87,9 @@ class EmojiData(ImageData):
         sheet = decode(self.root / f"{vendor}.png")
         boxes = [(int(r["left"]), int(r["top"]), int(r["size"])) for r in rows]
         images = torch.stack([sheet[:, top : top + size, left : left + size] for left, top, size in boxes])
-        source = ArraySource(images, targets, f"emoji/{vendor}", [row["codepoint"] for row in rows])
+        # one concept stays on one side of a split, but where each is a class its drawings are not alike
+        groups = None if self.label == "concept" else [row["codepoint"] for row in rows]
+        source = ArraySource(images, targets, f"emoji/{vendor}", groups)
         source.captions = [row["name"] for row in rows]
         return source
 

@@ -36,15 +36,15 @@ class Pool(NamedTuple):
     """The images that episodes are drawn from.
 
     Args:
-        support: by class the numbers of the images that can be examples.
+        support: by class what can be examples: the number of an image, or those of near-copies, of which an episode has one.
         query: the same of queries; none where they are the same images, of which an episode then asks no example.
         size: images in all: number `draw x size + index` is a draw of image `index`.
         draws: how many draws of each image count as images; none where each episode makes one draw of its own.
         turns: how many of the classes in a row are turned versions of as many others: class `turn x K + k` is class k turned.
     """
 
-    support: Sequence[Sequence[int]]
-    query: Sequence[Sequence[int]] | None
+    support: Sequence[Sequence[Sequence[int]]]
+    query: Sequence[Sequence[Sequence[int]]] | None
     size: int
     draws: int | None = None
     turns: int = 1
@@ -122,7 +122,9 @@ class EpisodeSampler:
             counts[way] += 1
         return counts
 
-    def _images(self, rng: random.Random, k: int, shots: int, queries: int) -> tuple[list[int], list[int]]:
+    def _images(
+        self, rng: random.Random, k: int, shots: int, queries: int
+    ) -> tuple[list[Sequence[int]], list[Sequence[int]]]:
         """Images to make examples of, and others to make queries of."""
         support, draws = self.pool.support[k], self.pool.draws or 1
         if self.pool.query is not None:
@@ -137,9 +139,10 @@ class EpisodeSampler:
         chosen = rng.sample(support, len(support))
         return chosen[:cut], chosen[cut:]
 
-    def _drawn(self, rng: random.Random, images: list[int], count: int, number: int) -> list[int]:
+    def _drawn(self, rng: random.Random, chosen: list[Sequence[int]], count: int, number: int) -> list[int]:
         """So many draws of images, as many different images as there are."""
         size, draws = self.pool.size, self.pool.draws
+        images = [alike[0] if len(alike) == 1 else rng.choice(alike) for alike in chosen]
         if draws is None:
             return [number * size + i for i in images]
         if draws == 1:

@@ -99,6 +99,7 @@ class Turned(ImageSource):
         self.targets = torch.cat([source.targets + turn * num_classes for turn in range(4)])
         self.names = turned_names(source.names)
         self.captions = None if source.captions is None else [*source.captions] * 4
+        self.groups = None if source.groups is None else [*source.groups] * 4
 
     def image(self, index: int) -> Tensor:
         turn, i = divmod(index, len(self.source))

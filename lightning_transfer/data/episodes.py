@@ -51,8 +51,9 @@ class Side(NamedTuple):
 class EpisodeData(Part, Loaders):
     """Episodes over the classes of other data: `Episode`s of base classes for training, of others for validation, of novel ones for the test.
 
-    All images of the data count, whichever split of its own they are in: a class is on one side, with all its images. Image size, workers,
-    transforms, cache and the seed of the division are the data's. Validation and test have the same episodes in each run and epoch.
+    All images of the data count, whichever split of its own they are in: a class is on one side, with all its images. Of near-copies (one
+    caption, one speaker) an episode has one. Image size, workers, transforms, cache and the seed of the division are the data's.
+    Validation and test have the same episodes in each run and epoch.
 
     Args:
         data: the images.
@@ -284,10 +285,7 @@ class EpisodeData(Part, Loaders):
 
     def _drawn(self, split: str, images: ImageDataset, side: Side) -> EpisodeDataset:
         shape = self.train_shape if split == "train" else self.shape
-        by_class: list[tuple[list[int], list[int]]] = [([], []) for _ in side.classes]
-        for i, (k, asked) in enumerate(zip(side.source.targets.tolist(), side.asked.tolist(), strict=True)):
-            by_class[k][asked].append(i)
-        support, query = zip(*by_class, strict=True)
+        support, query = _by_class(side)
         pool = Pool(
             support, query if side.asked.any() else None, len(images), images.augmentations, 4 if self.rotations else 1
         )
@@ -307,7 +305,7 @@ class EpisodeData(Part, Loaders):
         return table
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return self._shuffled(self.train_set)
+        return self._shuffled(self.train_set, self.batch_size if self.train_on == "episodes" else self.data.batch_size)
 
     def val_dataloader(self) -> Any:
         return self._evaluate(self._episodes["val"], often=True) if "val" in self._episodes else []
@@ -343,3 +341,13 @@ class EpisodeData(Part, Loaders):
             # rows of a tensor: workers would only hand them on, and know nothing of those that come after them
             options |= {"num_workers": 0, "persistent_workers": False}
         return super()._load(data, **options)
+
+
+def _by_class(side: Side) -> tuple[list[list[list[int]]], list[list[list[int]]]]:
+    """Numbers of the images of each class, near-copies together: those to be shown, and those that are asked for alone."""
+    source = side.source
+    groups: Sequence[object] = range(len(source)) if source.groups is None else source.groups
+    alike: list[tuple[dict[object, list[int]], dict[object, list[int]]]] = [({}, {}) for _ in side.classes]
+    for i, (k, asked) in enumerate(zip(source.targets.tolist(), side.asked.tolist(), strict=True)):
+        alike[k][asked].setdefault(groups[i], []).append(i)
+    return [[*shown.values()] for shown, _ in alike], [[*asked.values()] for _, asked in alike]

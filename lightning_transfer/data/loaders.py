@@ -85,17 +85,17 @@ class Loaders(LightningDataModule):
             self._log.tell()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return self._shuffled(self._sets["train"])
+        return self._shuffled(self._sets["train"], self.batch_size)
 
-    def _shuffled(self, data: Any) -> DataLoader[Any]:
+    def _shuffled(self, data: Any, batch_size: int) -> DataLoader[Any]:
         """Batches of a set by seed and epoch, which the processes share."""
         processes = self.trainer.world_size if self.trainer else 1
         # a last batch of one image would break batch norm; a process's only batch is kept
-        drop_last = len(data) > processes * self.batch_size
+        drop_last = len(data) > processes * batch_size
         # of one process; Lightning puts in that of several
         sampler: DistributedSampler[Any] = DistributedSampler(data, num_replicas=1, rank=0)
         first, self._first_epoch = self._first_epoch, 0
-        return self._load(data, batch_sampler=ShuffledBatches(sampler, self.batch_size, drop_last, first))
+        return self._load(data, batch_sampler=ShuffledBatches(sampler, batch_size, drop_last, first))
 
     def val_dataloader(self) -> Any:
         return self._evaluate(self._sets["val"], often=True) if "val" in self._sets else []

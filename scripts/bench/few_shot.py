@@ -109,9 +109,7 @@ def categories(name: str, side: int, ways: int, shots: int, **options: Any) -> E
     """Episodes of few classes with many images."""
     common: dict[str, Any] = {"image_size": side, "batch_size": 100, "cache": True, "num_workers": 0}
     common["eval_transform"] = partial(EvalTransform, crop=1.0)
-    data: ImageData = (
-        StampsData(**common) if name == "stamps" else UnseenDigits("torchvision.datasets.MNIST", **common)
-    )
+    data: ImageData = StampsData(**common) if name == "stamps" else UnseenDigits("torchvision.datasets.MNIST", **common)
     return EpisodeData(data, ways, shots, 15, val_classes=0.0, novel_classes=0.6, **options)
 
 
@@ -149,7 +147,7 @@ def prototypical(folder: Path, steps: int) -> Figures:
 def maml(folder: Path, steps: int, count: int) -> Figures:
     """Five ways of one example, four episodes a step."""
     data = concepts(SMALL, train_episodes=4 * steps, batch_size=4, episodes=count)
-    module = FewShotModule(Conv4(norm="group"), inner_loop=MAML(), optim=optim(0.001, Adam), image_size=SMALL)
+    module = FewShotModule(Conv4(norm="group"), inner_loop=MAML(rate=0.01), optim=optim(0.001, Adam), image_size=SMALL)
     trainer = train(module, data, steps, folder)
     (test,) = trainer.test(module, data, verbose=False)
     return {"accuracy": test["test/accuracy"], "interval": test["test/accuracy_ci95"]}
@@ -172,7 +170,10 @@ def embedded(name: str, encoder: str, make: Callable[[], Backbone]) -> dict[str,
     trainer.datamodule = data  # type: ignore[attr-defined]
     data.setup("test")
     backbone = make().eval()
-    return {split: embed_all(backbone, trainer, data.sets[split], data.sets[split].versions or 1) for split in ("test", "base")}
+    return {
+        split: embed_all(backbone, trainer, data.sets[split], data.sets[split].versions or 1)
+        for split in ("test", "base")
+    }
 
 
 def answer(rule: FewShotRule, data: EpisodeData, base: torch.Tensor) -> Figures:
@@ -183,7 +184,9 @@ def answer(rule: FewShotRule, data: EpisodeData, base: torch.Tensor) -> Figures:
         support, query = episode.support, episode.query
         begin = time.perf_counter()
         with torch.no_grad():
-            logits = rule(support.modalities["embedding"], support.target, query.modalities["embedding"], episode.classes)
+            logits = rule(
+                support.modalities["embedding"], support.target, query.modalities["embedding"], episode.classes
+            )
         seconds += time.perf_counter() - begin
         metrics.update(logits, query.target)
     found = {key: float(value) for key, value in metrics.compute().items()}
