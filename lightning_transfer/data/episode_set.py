@@ -78,7 +78,7 @@ def _embedded(images: ImageDataset, numbers: Tensor, target: Tensor) -> ImageBat
     indices = numbers % len(images)
     rows = numbers % (len(embeddings) * len(images))
     # twice as fast as indexing by a matrix
-    embedding = embeddings.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, numbers.shape)
+    embedding = embeddings.flatten(0, 1).index_select(0, rows.flatten()).view(*numbers.shape, -1)
     flat = indices.flatten().tolist()
     text = [source.captions[i] for i in flat] if source.captions is not None else ()
     return ImageBatch(

@@ -21,7 +21,7 @@ class BDCSPN(TransformedRule):
         ValueError: for values out of range.
 
     Reference:
-        Liu, Song, Qin, "Prototype Rectification for Few-Shot Learning", ECCV 2020, equations 4 to 8.
+        Liu, Song, Qin, "Prototype Rectification for Few-Shot Learning", ECCV 2020, section 3.
 
     Deviation:
         All queries have a pseudo-label, not only the most confident ones of each way.

@@ -41,6 +41,19 @@ def similarity(query: Tensor, ways: Tensor, distance: Distance) -> Tensor:
     return -squared_distances(query, ways)
 
 
+def relative(embedding: Tensor, ways: Tensor, distance: Distance) -> Tensor:
+    """Similarities up to what all ways have in common, which no softmax sees; for many steps of the ways, as embeddings are not copied.
+
+    Args:
+        embedding: (E, N, D), of unit length for cosines.
+        ways: (E, K, D).
+        distance: which.
+    """
+    if distance == "cosine":
+        return embedding @ normalize(ways, dim=-1).mT
+    return torch.baddbmm(-vector_norm(ways, dim=-1).square().unsqueeze(1), embedding, ways.mT, alpha=2)
+
+
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances of (E, N, D) and (E, M, D), (E, N, M).
 

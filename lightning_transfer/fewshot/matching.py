@@ -19,7 +19,7 @@ class MatchingRule(EpisodeRule):
         ValueError: for a scale out of range.
 
     Reference:
-        Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, "Matching Networks for One Shot Learning", NeurIPS 2016, equations 1 and 2.
+        Vinyals, Blundell, Lillicrap, Kavukcuoglu, Wierstra, "Matching Networks for One Shot Learning", NeurIPS 2016, section 2.1.
 
     Deviation:
         Without the LSTMs over the support (full context embeddings). The paper's scale is 1, which leaves hardly a difference between

@@ -24,7 +24,7 @@ class RidgeRule(EpisodeRule):
         ValueError: for values out of range.
 
     Reference:
-        Bertinetto, Henriques, Torr, Vedaldi, "Meta-learning with differentiable closed-form solvers", ICLR 2019, equations 4 to 6 (R2-D2).
+        Bertinetto, Henriques, Torr, Vedaldi, "Meta-learning with differentiable closed-form solvers", ICLR 2019, section 3 (R2-D2).
 
     Deviation:
         The paper also learns an offset, the same for all ways, which no softmax sees.

@@ -5,11 +5,12 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.optim import Adam
 
 from lightning_transfer.fewshot.base import check_range
 from lightning_transfer.fewshot.descend import descend
-from lightning_transfer.fewshot.distances import Distance, check_distance, prototypes, similarity
+from lightning_transfer.fewshot.distances import Distance, check_distance, prototypes, relative, similarity
 from lightning_transfer.fewshot.transform import Transform, TransformedRule
 
 
@@ -33,7 +34,7 @@ class TIM(TransformedRule):
 
     Reference:
         Boudiaf, Ziko, Rony, Dolz, Piantanida, Ben Ayed, "Transductive Information Maximization For Few-Shot Learning", NeurIPS 2020,
-        equations 1 to 4.
+        section 2 (TIM-GD).
     """
 
     transductive = True
@@ -60,7 +61,7 @@ class TIM(TransformedRule):
         self.steps, self.lr, self.scale, self.distance = steps, lr, scale, distance
 
     def answer(self, support: Tensor, labels: Tensor, query: Tensor, classes: Tensor | None) -> Tensor:
-        start = prototypes(support, labels)
+        start, support, query = begin(support, labels, query, self.distance)
         (ways,) = descend(self.loss, [start], [support, labels, query], partial(Adam, lr=self.lr), self.steps)
         return self.scale * similarity(query, ways, self.distance)
 
@@ -75,7 +76,7 @@ class TIM(TransformedRule):
         return (self.support_weight * cross_entropy - marginal + self.conditional_weight * conditional).sum()
 
     def _log_probability(self, embedding: Tensor, ways: Tensor) -> Tensor:
-        return (self.scale * similarity(embedding, ways, self.distance)).log_softmax(dim=-1)
+        return (self.scale * relative(embedding, ways, self.distance)).log_softmax(dim=-1)
 
 
 class TIMADM(TransformedRule):
@@ -92,7 +93,7 @@ class TIMADM(TransformedRule):
         ValueError: for values out of range.
 
     Reference:
-        As for `TIM`, proposition 1, equations 6 and 7.
+        As for `TIM`, section 2, proposition 1.
     """
 
     transductive = True
@@ -115,23 +116,31 @@ class TIMADM(TransformedRule):
         self.steps, self.scale = steps, scale
 
     def answer(self, support: Tensor, labels: Tensor, query: Tensor, classes: Tensor | None) -> Tensor:
-        ways = prototypes(support, labels)
+        ways, support, query = begin(support, labels, query, "squared_euclid")
         for _ in range(self.steps):
             ways = self._moved(ways, support, labels, query)
-        return self._logits(query, ways)
-
-    def _logits(self, embedding: Tensor, ways: Tensor) -> Tensor:
-        return self.scale * similarity(embedding, ways, "squared_euclid")
+        return self.scale * similarity(query, ways, "squared_euclid")
 
     def _moved(self, ways: Tensor, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
-        sharp = (1 + self.conditional_weight) * self._logits(query, ways).log_softmax(dim=-1)
+        of_support, of_query = (
+            (self.scale * relative(part, ways, "squared_euclid")).log_softmax(dim=-1) for part in (support, query)
+        )
+        sharp = (1 + self.conditional_weight) * of_query
         wanted = (sharp - sharp.logsumexp(dim=1, keepdim=True) / 2).softmax(dim=-1)
         total, weight = torch.zeros_like(ways), torch.zeros_like(ways[..., :1])
-        for embedding, answer, share in (
-            (support, labels, self.support_weight / (1 + self.conditional_weight)),
-            (query, wanted, support.shape[1] / query.shape[1]),
+        for embedding, answer, given, share in (
+            (support, labels, of_support.exp(), self.support_weight / (1 + self.conditional_weight)),
+            (query, wanted, of_query.exp(), support.shape[1] / query.shape[1]),
         ):
-            given = self._logits(embedding, ways).softmax(dim=-1)
             total = total + share * (ways * given.sum(dim=1).unsqueeze(-1) + (answer - given).mT @ embedding)
             weight = weight + share * answer.sum(dim=1).unsqueeze(-1)
         return total / weight
+
+
+def begin(support: Tensor, labels: Tensor, query: Tensor, distance: Distance) -> tuple[Tensor, Tensor, Tensor]:
+    """Prototypes, and support and queries as `relative` wants them: of unit length for cosines, else about the support's mean."""
+    if distance == "cosine":
+        return prototypes(support, labels), normalize(support, dim=-1), normalize(query, dim=-1)
+    centre = support.mean(dim=1, keepdim=True)
+    support = support - centre
+    return prototypes(support, labels), support, query - centre
