@@ -54,8 +54,9 @@ class CoOp(ImageTextAdapter):
     def _vectors(self, model: "ImageTextModel") -> Tensor:
         """Vectors (K, D) of the classes; without gradients they are computed once for all batches."""
         version = self.entries._version
-        if torch.is_grad_enabled():
-            return self.texts(self.entries, model)
-        if self._read is None or self._read[0] != version or self._read[1].device != self.entries.device:
-            self._read = version, self.texts(self.entries, model)
-        return self._read[1]
+        known = self._read
+        if torch.is_grad_enabled() or known is None or known[0] != version or known[1].device != self.entries.device:
+            vectors: Tensor = self.texts(self.entries, model)
+            self._read = None if torch.is_grad_enabled() else (version, vectors)
+            return vectors
+        return known[1]

@@ -121,7 +121,8 @@ def _own_data(ckpt_path: str | None) -> ImageData:
         raise ValueError(
             "probe needs data: --data FolderData --data.root photos, or a checkpoint that was trained on some"
         )
-    return ImageData.load_from_checkpoint(ckpt_path)
+    data: ImageData = ImageData.load_from_checkpoint(ckpt_path)
+    return data
 
 
 def _embed(

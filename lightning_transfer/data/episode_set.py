@@ -61,15 +61,20 @@ def stacked(images: ImageDataset, numbers: Sequence[Sequence[int]], target: Tens
         return _embedded(images, torch.tensor(numbers), target)
     batch = collate([images[number] for row in numbers for number in row])
     assert batch.indices is not None
-    modalities = {name: other.unflatten(0, target.shape) for name, other in batch.modalities.items()}
+    modalities = {name: _by_episode(other, target) for name, other in batch.modalities.items()}
     return ImageBatch(
-        batch.image.unflatten(0, target.shape),
+        _by_episode(batch.image, target),
         target,
         batch.name,
         batch.indices.view_as(target),
         modalities,
         batch.text,
     )
+
+
+def _by_episode(row: Tensor, target: Tensor) -> Tensor:
+    """What is in a row, (E x S, ...), as (E, S, ...)."""
+    return row.view(*target.shape, *row.shape[1:])
 
 
 def _embedded(images: ImageDataset, numbers: Tensor, target: Tensor) -> ImageBatch:

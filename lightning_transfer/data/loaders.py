@@ -116,7 +116,11 @@ class Loaders(LightningDataModule):
         return self._load(data, batch_sampler=batches, persistent_workers=self.num_workers > 0 and often)
 
     def _load(self, data: Any, **options: Any) -> DataLoader[Any]:
-        usual = {"collate_fn": collate, "num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        usual: dict[str, Any] = {
+            "collate_fn": collate,
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+        }
         return DataLoader(data, pin_memory=torch.cuda.is_available(), **usual | options)
 
     def state_dict(self) -> dict[str, Any]:

@@ -176,12 +176,27 @@ def test_fits_and_tests(name, prepare):
         run_small(words)
 
 
+def write_omniglot():
+    """Twelve characters of three drawings, as torchvision has them; returns flags for episodes of so few."""
+    for half in ("images_background", "images_evaluation"):
+        for character in range(6):
+            folder = Path("omniglot-py", half, "Greek", f"character{character}")
+            folder.mkdir(parents=True)
+            for i in range(3):
+                Image.new("1", (28, 28), (character + i) % 2).save(folder / f"{i}.png")
+    few = ["ways=2", "shots=1", "queries=2", "train_ways=3", "train_shots=1", "train_queries=2", "val_classes=0.25"]
+    return ["--data.data.root=.", *(f"--data.{flag}" for flag in few)]
+
+
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "few_shot"])
-def test_answers_episodes(name):
+def test_answers_episodes(name, monkeypatch):
     skip_without_data(name)
+    monkeypatch.setattr("torchvision.datasets.Omniglot._check_integrity", lambda self: True)
+    own = write_omniglot() if name == "few_shot/omniglot" else []
     header = (PACKAGED / f"{name}.yaml").read_text().splitlines()
     if any(line == f"#   lightning-transfer fit --config {name}" for line in header):
-        main(["fit", "--config", name, "--config", "smoke", *FEW, "--data.val_episodes=4", "--data.train_episodes=4"])
+        few = [*FEW, "--data.val_episodes=4", "--data.train_episodes=4", *own]
+        main(["fit", "--config", name, "--config", "smoke", *few])
         (ckpt,) = Path().rglob("best.ckpt")
         assert list(Path().rglob("episode_val.png"))
         main(["test", f"--ckpt_path={ckpt}"])
