@@ -69,7 +69,7 @@ def ours(embedding: Tensor, target: Tensor, rule: FewShotRule, episodes: int, ba
     """Accuracy over episodes."""
     images = ImageDataset(Embedded(target), torch.nn.Identity())
     images.embed(embedding.unsqueeze(0))
-    pool = Pool([torch.nonzero(target == k).flatten().tolist() for k in range(CLASSES)], None, len(target))
+    pool = Pool([torch.nonzero(target == k).tolist() for k in range(CLASSES)], None, len(target))
     sampler = EpisodeSampler(pool, EpisodeShape(WAYS, SHOTS, QUERIES), seed=0)
     data = EpisodeDataset(images, sampler, torch.arange(CLASSES), episodes)
     right = 0
