@@ -135,13 +135,10 @@ def main() -> None:
             if name == "bare":
                 figures["loss_difference"] = max(figures["loss_difference"], apart)
     for name, values in ratios.items():
-        if name.startswith("lightly"):
-            values = [1 / value for value in values]
-            print(f"samples a second, {name} over ours: {median([1 / value for value in values])}")
-            figures[f"ours_over_{name}"] = statistics.median(values)
-        else:
-            print(f"seconds a step, ours over {name}: {median(values)}")
-            figures[f"ours_over_{name}"] = statistics.median(values)
+        in_samples = name.startswith("lightly")
+        shown = [1 / value for value in values] if in_samples else values
+        print(f"{'samples a second' if in_samples else 'seconds a step'}, ours over {name}: {median(shown)}")
+        figures[f"ours_over_{name}"] = statistics.median(shown)
     report(figures)
 
 
