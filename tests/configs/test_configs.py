@@ -42,6 +42,7 @@ NEEDS_DATA = {
     "few_shot/protonet_emoji",
     "few_shot/simpleshot_emoji",
     "few_shot/stamps",
+    "few_shot/tip_adapter",
     "few_shot/transductive",
     "finetune/augmented",
     "finetune/emoji",
@@ -189,8 +190,10 @@ def write_omniglot():
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "few_shot"])
-def test_answers_episodes(name, monkeypatch):
+def test_answers_episodes(name, prepare, monkeypatch):
     skip_without_data(name)
+    for words in typed(name)[0]:
+        prepare(words)
     monkeypatch.setattr("torchvision.datasets.Omniglot._check_integrity", lambda self: True)
     own = write_omniglot() if name == "few_shot/omniglot" else []
     header = (PACKAGED / f"{name}.yaml").read_text().splitlines()
@@ -201,7 +204,7 @@ def test_answers_episodes(name, monkeypatch):
         assert list(Path().rglob("episode_val.png"))
         main(["test", f"--ckpt_path={ckpt}"])
     else:  # a backbone as it is
-        main(["test", "--config", name, *FEW])
+        main(["test", "--config", name, *FEW, "--trainer.callbacks+=LogEpisode"])
         assert list(Path().rglob("episode_test.png"))
 
 
