@@ -2,7 +2,8 @@
 
 usage: python scripts/bench/zero_shot.py [--seeds 3] [--epochs 40] [--steps 200] [--shots 1 2 4 8 16] [--out runs/zero_shot]
 A ResNet-10 and a transformer of bytes learn from Google's drawings and their names, as `image_text/clip_emoji` does. Without training:
-the nine categories by one template, by the name alone and by ten templates, and how often a drawing finds its name among the test's. With
+the nine categories by one template, by the name alone and by ten templates, and by the mean of the texts on the names that were trained on in it;
+and how often a drawing finds its name among the test's. With
 1 to 16 of Twitter's drawings of each category: CoOp, Tip-Adapter with and without training, and a linear probe before and behind the
 projection. Test concepts are in no training. Steps and rates are fixed; what is chosen (alpha, beta, the probe's regularisation) is
 chosen on all validation drawings, which are more than the shots. An interrupted run goes on where it was. Writes zero_shot.csv and
@@ -19,6 +20,7 @@ import torch
 from common import once, parser, quiet_trainer, report, silence, train
 from lightning.pytorch import seed_everything
 from seeds import mean_and_deviation
+from torch.nn.functional import normalize
 from torch.optim import SGD, AdamW
 
 from lightning_transfer import ImageTextModule, Optim, TimmBackbone, ZeroShotModule
@@ -82,6 +84,24 @@ def ask(seed: int, model: Path, templates: str) -> Figures:
     (val,) = trainer.validate(module, data, verbose=False)
     (test,) = trainer.test(module, data, verbose=False)
     return {"val": val["val/accuracy"], "test": test["test/accuracy"]}
+
+
+def ask_by_names(seed: int, model: Path) -> Figures:
+    """Accuracy where a category is the mean of the texts on the names of Google's training drawings in it."""
+    known = ImageTextModule.load_from_checkpoint(model, map_location="cpu").model.eval()
+    seen = images("google", seed).splits()["train"]
+    twitter, figures = images("twitter", seed), {}
+    with torch.no_grad():
+        names = known.encode_text(list(seen.captions or []))
+        categories = torch.stack([names[seen.targets == k].mean(dim=0) for k in range(twitter.num_classes)])
+        for split in ("val", "test"):
+            pairs = [
+                (known.encode_image(batch.image), batch.target)
+                for batch in twitter.ordered_dataloader(twitter.splits()[split])
+            ]
+            vectors, targets = map(torch.cat, zip(*pairs, strict=True))
+            figures[split] = score(vectors @ normalize(categories, dim=1).T, targets)
+    return figures
 
 
 def largest(seed: int) -> Figures:
@@ -173,6 +193,7 @@ def main() -> None:
     measured(CHANCE, 0, lambda seed, *_: largest(seed))
     for templates in ("name", "single", "drawings"):
         measured(f"zero-shot, {templates}", 0, lambda seed, model, _, t=templates: ask(seed, model, t))  # type: ignore[misc]
+    measured("zero-shot, by training names", 0, lambda seed, model, _: ask_by_names(seed, model))
     for shots in args.shots:
         for name in ADAPTERS:
             measured(name, shots, lambda s, model, to, n=name, k=shots: adapt(s, model, n, k, args.steps, to))  # type: ignore[misc]
