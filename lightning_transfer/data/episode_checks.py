@@ -1,5 +1,6 @@
 """What is asked of episodes and of the data that they are drawn from, before anything runs."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,10 @@ def check_shape(shape: EpisodeShape, stage: str, batch_size: int) -> EpisodeShap
     _check_count(f"{stage}ways", shape.ways, 2)
     _check_count(f"{stage}shots", shape.shots, 1)
     _check_count(f"{stage}queries", shape.queries, 1)
-    if shape.imbalance is not None and shape.imbalance <= 0:
-        raise ValueError(f"imbalance={shape.imbalance} must be above 0: the smaller, the less even; 2 is common")
+    if shape.imbalance is not None and not 0 < shape.imbalance < math.inf:
+        raise ValueError(
+            f"imbalance={shape.imbalance} must be above 0 and finite: the smaller, the less even; 2 is common"
+        )
     if not shape.is_fixed() and batch_size > 1:
         raise ValueError(
             f"{stage}ways={shape.ways} and {stage}shots={shape.shots} give episodes of several shapes, which cannot be stacked to "

@@ -1,5 +1,6 @@
 """Which images an episode has: drawn by its number alone, so that any process can draw any episode."""
 
+import math
 import random
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -113,7 +114,7 @@ class EpisodeSampler:
         each = self.shape.queries
         if self.shape.imbalance is None:
             return [each] * len(classes)
-        drawn = [rng.gammavariate(self.shape.imbalance, 1.0) for _ in classes]
+        drawn = _gammas(rng, self.shape.imbalance, len(classes))
         wanted = [each * len(classes) * part / sum(drawn) for part in drawn]
         room = [self.pool.most_queries(k, s) for k, s in zip(classes, shots, strict=True)]
         counts = [0] * len(classes)
@@ -153,3 +154,9 @@ class EpisodeSampler:
 
 def _between(rng: random.Random, count: Count) -> int:
     return count if isinstance(count, int) else rng.randint(*count)
+
+
+def _gammas(rng: random.Random, alpha: float, count: int) -> list[float]:
+    """Gamma variates of one concentration over the largest of them, by their logarithms: those of a small one are all 0 as floats."""
+    logs = [math.log(rng.gammavariate(alpha + 1, 1.0)) + math.log(1 - rng.random()) / alpha for _ in range(count)]
+    return [math.exp(log - max(logs)) for log in logs]

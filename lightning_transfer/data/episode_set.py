@@ -9,7 +9,6 @@ from torch.utils.data import Dataset
 from lightning_transfer.contracts import Episode, ImageBatch
 from lightning_transfer.data.datasets import EMBEDDING, ImageDataset, collate
 from lightning_transfer.data.episode_sampling import EpisodeSampler
-from lightning_transfer.data.sources import ImageSource, Joined, Subset
 
 
 class EpisodeDataset(Dataset[Episode]):
@@ -89,52 +88,3 @@ def _embedded(images: ImageDataset, numbers: Tensor, target: Tensor) -> ImageBat
     return ImageBatch(
         embedding[..., :0], target, [source.names[i] for i in flat], indices, {EMBEDDING: embedding}, text
     )
-
-
-class Turned(ImageSource):
-    """Images as they are, and turned by 90, 180 and 270 degrees as images of further classes: class k turned r times is r x K + k.
-
-    Args:
-        source: the images.
-        num_classes: K.
-    """
-
-    def __init__(self, source: ImageSource, num_classes: int) -> None:
-        self.source = source
-        self.targets = torch.cat([source.targets + turn * num_classes for turn in range(4)])
-        self.names = turned_names(source.names)
-        self.captions = None if source.captions is None else [*source.captions] * 4
-        self.groups = None if source.groups is None else [*source.groups] * 4
-
-    def image(self, index: int) -> Tensor:
-        turn, i = divmod(index, len(self.source))
-        return self.source.image(i).rot90(turn, (1, 2))
-
-    def version(self, index: int) -> bytes:
-        turn, i = divmod(index, len(self.source))
-        return f"turned {turn} ".encode() + self.source.version(i)
-
-
-def turned_names(names: Sequence[str]) -> list[str]:
-    """Names of things as they are, and turned by 90, 180 and 270 degrees."""
-    return [f"{name} turned by {90 * turn}" if turn else name for turn in range(4) for name in names]
-
-
-def chosen(source: ImageSource, modality: str | None, rows: Tensor, targets: Tensor) -> ImageSource:
-    """Some samples of a source, or another modality of them, under other class numbers.
-
-    Args:
-        source: the samples.
-        modality: one of the source's others; the image itself if not given.
-        rows: which samples, (N,).
-        targets: their class numbers, (N,).
-    """
-    found = Subset(source if modality is None else source.others[modality], rows)
-    found.targets = targets
-    found.others = {}  # an image of an episode is of one modality
-    return found
-
-
-def joined(sources: Sequence[ImageSource]) -> ImageSource:
-    """Sources one after the other."""
-    return sources[0] if len(sources) == 1 else Joined(sources)

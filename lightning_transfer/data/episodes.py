@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
@@ -14,18 +13,18 @@ from torch.utils.data import DataLoader
 
 from lightning_transfer.checkpoint import save_init_args
 from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.class_sides import Side, make_pool, make_sides, turned_names
 from lightning_transfer.data.class_splits import split_classes
 from lightning_transfer.data.datasets import ImageDataset
 from lightning_transfer.data.episode_checks import (
     SIDES,
     at_least_one,
-    check_modality,
     check_pool,
     check_shape,
     check_wrapped,
 )
-from lightning_transfer.data.episode_sampling import EpisodeSampler, EpisodeShape, Pool
-from lightning_transfer.data.episode_set import EpisodeDataset, Turned, chosen, joined, turned_names, whole_batch
+from lightning_transfer.data.episode_sampling import EpisodeSampler, EpisodeShape
+from lightning_transfer.data.episode_set import EpisodeDataset, whole_batch
 from lightning_transfer.data.loaders import Loaders
 from lightning_transfer.data.new_classes import new_class_folders, new_classes
 from lightning_transfer.data.sources import ImageSource
@@ -33,19 +32,6 @@ from lightning_transfer.data.splits import class_counts
 from lightning_transfer.parts import Part
 from lightning_transfer.seeds import derived_seed, run_seed
 from lightning_transfer.tasks import Task
-
-
-class Side(NamedTuple):
-    """The images of one side of the classes.
-
-    Shape:
-        source has N images, whose targets number the side's K classes; classes (K,) int64: which of all classes each is; asked (N,) bool:
-        which images can be queries alone, none of them where all images are both.
-    """
-
-    source: ImageSource
-    classes: Tensor
-    asked: Tensor
 
 
 class EpisodeData(Part, Loaders):
@@ -129,9 +115,9 @@ class EpisodeData(Part, Loaders):
         self.image_size, self.num_workers, self.on_error = data.image_size, data.num_workers, data.on_error
         self.batch_size = at_least_one("batch_size", batch_size)
         self.counts = {
+            "test": at_least_one("episodes", episodes),
             "train": at_least_one("train_episodes", train_episodes),
             "val": at_least_one("val_episodes", episodes if val_episodes is None else val_episodes),
-            "test": at_least_one("episodes", episodes),
         }
         self.eval_augmentations = at_least_one(
             "eval_augmentations", 1 if eval_augmentations is None else eval_augmentations
@@ -194,30 +180,7 @@ class EpisodeData(Part, Loaders):
     @cached_property
     def sides(self) -> dict[str, Side]:
         """The images of `train`, `val` and `test`, where these have classes."""
-        whole = joined(list(self.data.sources().values()))
-        if whole.targets.min() < 0:
-            raise ValueError(
-                f"{whole.names[int(whole.targets.argmin())]} has no class; episodes need one of each image"
-            )
-        for argument, modality in (("support_from", self.support_from), ("query_from", self.query_from)):
-            check_modality(argument, modality, whole, self.data)
-        return {split: self._side(whole, numbers) for split, numbers in self.divided.items() if numbers}
-
-    def _side(self, whole: ImageSource, numbers: list[int]) -> Side:
-        number = torch.full((len(self.data.class_names),), -1)
-        number[numbers] = torch.arange(len(numbers))
-        targets = number[whole.targets]
-        rows = torch.nonzero(targets >= 0).flatten()
-        modalities = (
-            [self.support_from] if self.support_from == self.query_from else [self.support_from, self.query_from]
-        )
-        source = joined([chosen(whole, modality, rows, targets[rows]) for modality in modalities])
-        asked = torch.arange(len(source)) >= len(rows)
-        classes = torch.tensor(numbers)
-        if not self.rotations:
-            return Side(source, classes, asked)
-        turned = torch.cat([classes + turn * len(number) for turn in range(4)])
-        return Side(Turned(source, len(numbers)), turned, asked.repeat(4))
+        return make_sides(self.data, self.divided, self.support_from, self.query_from, self.rotations)
 
     def splits(self) -> dict[str, ImageSource]:
         """The images of base (train), validation and novel classes (test); their targets number the classes of their own split."""
@@ -285,10 +248,7 @@ class EpisodeData(Part, Loaders):
 
     def _drawn(self, split: str, images: ImageDataset, side: Side) -> EpisodeDataset:
         shape = self.train_shape if split == "train" else self.shape
-        support, query = _by_class(side)
-        pool = Pool(
-            support, query if side.asked.any() else None, len(images), images.augmentations, 4 if self.rotations else 1
-        )
+        pool = make_pool(side, images.augmentations, 4 if self.rotations else 1)
         check_pool(pool, shape, self.names_of(split), split)
         # training follows the run's seed; what is measured is the same in every run
         seed = derived_seed(run_seed() if split == "train" else self.data.division.seed, *split.encode())
@@ -321,10 +281,6 @@ class EpisodeData(Part, Loaders):
             new_classes(Path(self.support_path), Path(self.predict_path), transform), batch_size=self.data.batch_size
         )
 
-    def base_dataloader(self) -> DataLoader[Any]:
-        """All images of the base classes in their order, as evaluation prepares them, in plain batches."""
-        return self.numbered(self._sets["base"], range(len(self._sets["base"])))
-
     def ordered_dataloader(self, source: ImageSource) -> DataLoader[Any]:
         """Images of any source in their order, behind the evaluation transform, in plain batches."""
         return self.data.ordered_dataloader(source)
@@ -341,13 +297,3 @@ class EpisodeData(Part, Loaders):
             # rows of a tensor: workers would only hand them on, and know nothing of those that come after them
             options |= {"num_workers": 0, "persistent_workers": False}
         return super()._load(data, **options)
-
-
-def _by_class(side: Side) -> tuple[list[list[list[int]]], list[list[list[int]]]]:
-    """Numbers of the images of each class, near-copies together: those to be shown, and those that are asked for alone."""
-    source = side.source
-    groups: Sequence[object] = range(len(source)) if source.groups is None else source.groups
-    alike: list[tuple[dict[object, list[int]], dict[object, list[int]]]] = [({}, {}) for _ in side.classes]
-    for i, (k, asked) in enumerate(zip(source.targets.tolist(), side.asked.tolist(), strict=True)):
-        alike[k][asked].setdefault(groups[i], []).append(i)
-    return [[*shown.values()] for shown, _ in alike], [[*asked.values()] for _, asked in alike]

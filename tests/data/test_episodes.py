@@ -6,6 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from lightning_transfer import FewShotModule
+from lightning_transfer.backbones import Conv4
 from lightning_transfer.data import (
     EmojiData,
     EpisodeData,
@@ -221,14 +223,56 @@ def test_queries_can_be_spread_unevenly():
     assert max(max(count.values()) for count in counts) > 9
 
 
+def test_the_least_even_queries_are_all_of_one_way():
+    data = episodes(fake(images_per_class=20), queries=5, imbalance=1e-9, episodes=20)
+    ways = [batch.query.target.unique() for batch in drawn_for_test(data)]
+    assert {len(found) for found in ways} == {1}
+    assert {int(found) for found in ways} == {0, 1, 2}
+
+
+def test_a_resumed_training_meets_the_episodes_that_it_would_have():
+    whole, resumed = episodes(train_episodes=6, batch_size=2), episodes(train_episodes=6, batch_size=2)
+    for data in (whole, resumed):
+        data.setup("fit")
+    loader = whole.train_dataloader()
+    epochs = []
+    for epoch in range(3):
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        epochs.append(list(loader))
+    resumed.load_state_dict({"next_epoch": 2})
+    same(list(resumed.train_dataloader()), epochs[2])
+    with pytest.raises(AssertionError):
+        same(epochs[1], epochs[2])
+
+
+def test_a_checkpoint_brings_the_data_with_the_data_in_it(trainer):
+    made = episodes(
+        fake(num_classes=12, image_size=16), ways=(2, 3), val_classes=["class 3", "class 5", "class 7"], rotations=True
+    )
+    module = FewShotModule(Conv4(), num_classes=made.num_classes, class_names=made.class_names, image_size=16)
+    run = trainer(max_steps=1, num_sanity_val_steps=0, limit_val_batches=1)
+    run.fit(module, made)
+    run.save_checkpoint("few.ckpt")
+    loaded = EpisodeData.load_from_checkpoint("few.ckpt")
+    assert loaded.class_names == made.class_names
+    assert loaded.divided["val"] == [3, 5, 7]
+    same(drawn_for_test(loaded), drawn_for_test(made))
+    assert len(drawn_for_test(EpisodeData.load_from_checkpoint("few.ckpt", episodes=2))) == 2
+    with pytest.raises(ValueError, match="was not trained on a datamodule of images"):
+        ImageData.load_from_checkpoint("few.ckpt")
+
+
 def test_plain_images_of_base_classes():
     data = episodes(fake(batch_size=7), train_on="images")
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     assert batch.image.shape == (7, 3, 8, 8)
     assert batch.target.max() < data.num_classes == 4
-    seen = [name for batch in data.base_dataloader() for name in batch.name]
+    base = data.base_set
+    seen = [name for batch in data.numbered(base, range(len(base))) for name in batch.name]
     assert seen == list(data.splits()["train"].names)
+    torch.testing.assert_close(base[0][0], EvalTransform(8)(base.source.image(0)) / 255)
+    assert episodes(val_classes=0.0, novel_classes=1.0).base_set is None
     assert next(iter(data.val_dataloader())).classes.shape == (1, 3)
 
 
@@ -270,6 +314,7 @@ def test_new_classes_are_told_by_a_folder_of_examples(tmp_path):
         ({"train_episodes": -1}, "train_episodes=-1 must be at least 1"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"imbalance": 0.0}, "imbalance=0.0 must be above 0"),
+        ({"imbalance": float("nan")}, "imbalance=nan must be above 0"),
         ({"train_on": "pictures"}, "train_on='pictures' must be episodes or images"),
     ],
 )
