@@ -39,6 +39,10 @@ class GlobalBatch(Part, Callback):
         data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "batch_size") or not hasattr(data, "train_set"):
             raise ValueError("GlobalBatch needs a datamodule of images, whose batch_size it multiplies")
+        if hasattr(data, "images_a_batch"):
+            raise ValueError(
+                "GlobalBatch counts images, and batches of episodes have other sizes; leave it out, and set trainer.accumulate_grad_batches"
+            )
         if trainer.accumulate_grad_batches != 1:
             raise ValueError(
                 f"GlobalBatch chooses how many batches are accumulated; leave out trainer.accumulate_grad_batches="

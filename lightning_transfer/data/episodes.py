@@ -197,6 +197,14 @@ class EpisodeData(Part, Loaders):
         return self._episodes["train"] if self.train_on == "episodes" else self._sets["train"]
 
     @property
+    def images_a_batch(self) -> int | None:
+        """In training: of plain images, or of all episodes together; none where their shapes vary."""
+        if self.train_on == "images":
+            return self.data.batch_size
+        ways, shots, queries, _ = self.train_shape
+        return self.batch_size * ways * (shots + queries) if isinstance(ways, int) and isinstance(shots, int) else None
+
+    @property
     def base_set(self) -> ImageDataset | None:
         """All images of the base classes, as evaluation prepares them; none where there are no such classes."""
         if "train" in self.sides:

@@ -219,7 +219,8 @@ class TransferModule(Part, LightningModule, ABC):
 
     def _images_a_step(self) -> int | None:
         """Over all processes and accumulated batches, as far as the data says."""
-        batch = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        data = getattr(self.trainer, "datamodule", None)
+        batch = getattr(data, "images_a_batch", getattr(data, "batch_size", None))  # batches of episodes count these
         if not isinstance(batch, int):
             return None
         return batch * self.trainer.world_size * self.trainer.accumulate_grad_batches

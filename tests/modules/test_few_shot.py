@@ -10,7 +10,7 @@ from torch.optim import Adam
 from lightning_transfer import FewShotModule, FinetuneModule, Optim
 from lightning_transfer.__main__ import main
 from lightning_transfer.backbones import Conv4, TimmBackbone
-from lightning_transfer.callbacks import PredictionWriter
+from lightning_transfer.callbacks import GlobalBatch, PredictionWriter
 from lightning_transfer.contracts import Episode, FewShotRule, ImageBatch
 from lightning_transfer.data import EpisodeData, FakeData
 from lightning_transfer.edits import FreezeBackbone, StartFrom
@@ -309,3 +309,15 @@ def test_a_rule_is_told_the_names(trainer):
     made, episodes = module(Named()), data()
     trainer().test(made, episodes)
     assert made.rule.told == (0, episodes.all_class_names)
+
+
+def test_rates_that_follow_the_batch_count_images_and_a_global_batch_is_refused(trainer):
+    assert data(batch_size=4, train_ways=3, train_shots=2, train_queries=5).images_a_batch == 4 * 3 * 7
+    assert data(train_ways=(2, 3)).images_a_batch is None
+    assert data(train_on="images").images_a_batch == 32
+    scaled = Optim(partial(Adam, lr=0.256), schedule=None, scaling="linear")
+    run = trainer(max_epochs=1, limit_val_batches=0)
+    run.fit(module(optim=scaled), data(batch_size=2))
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.256 * 2 * 3 * 3 / 256)
+    with pytest.raises(ValueError, match="GlobalBatch counts images, and batches of episodes have other sizes"):
+        trainer(max_epochs=1, callbacks=[GlobalBatch(64)]).fit(module(), data())
