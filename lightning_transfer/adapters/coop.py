@@ -41,7 +41,7 @@ class CoOp(ImageTextAdapter):
         check_context(context, position)
         self.context, self.position, self.ending = context, position, ending
         self.class_specific = class_specific
-        self._read: tuple[int, Tensor] | None = None  # the classes' vectors, by the version of the entries
+        self._read: tuple[object, Tensor] | None = None  # the classes' vectors, and what they depend on
 
     def build(self, model: "ImageTextModel", words: Sequence[str], templates: Sequence[str]) -> None:
         self.texts = Context(model, words, self.context, self.position, self.ending)
@@ -53,10 +53,11 @@ class CoOp(ImageTextAdapter):
 
     def _vectors(self, model: "ImageTextModel") -> Tensor:
         """Vectors (K, D) of the classes; without gradients they are computed once for all batches."""
-        version = self.entries._version
-        known = self._read
-        if torch.is_grad_enabled() or known is None or known[0] != version or known[1].device != self.entries.device:
+        if torch.is_grad_enabled():
             vectors: Tensor = self.texts(self.entries, model)
-            self._read = None if torch.is_grad_enabled() else (version, vectors)
             return vectors
-        return known[1]
+        place = self.entries.device
+        now = self.entries._version, place, torch.is_autocast_enabled(place.type)
+        if self._read is None or self._read[0] != now:
+            self._read = now, self.texts(self.entries, model)
+        return self._read[1]

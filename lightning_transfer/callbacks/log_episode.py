@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
+from lightning_transfer.callbacks.end_picture import EndPicture
 from lightning_transfer.callbacks.pictures import log_picture
 from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.modules.few_shot import FewShotModule
-from lightning_transfer.parts import Part
 from lightning_transfer.reports.episodes import draw_episode, ways_of
 
 
-class LogEpisode(Part, Callback):
+class LogEpisode(EndPicture):
     """Draws an episode with its answers: `episode_val.png` after training, `episode_test.png` in the test.
 
     They lie in the run's folder, and go to W&B and TensorBoard where one of these logs.
@@ -44,25 +44,14 @@ class LogEpisode(Part, Callback):
                 f"LogEpisode draws how episodes are answered; a {type(pl_module).__name__} is asked none, leave LogEpisode out"
             )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "val")
+    def has(self, data: Any, split: str) -> bool:
+        return isinstance(data, EpisodeData) and split in data.episode_sets
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "test")
-
-    def _draw(self, trainer: Trainer, pl_module: Any, split: str) -> None:
-        data = getattr(trainer, "datamodule", None)
-        if not trainer.is_global_zero or not isinstance(data, EpisodeData) or split not in data.episodes:
-            return
-        episodes = data.episodes[split]
+    def draw(self, trainer: Trainer, pl_module: Any, data: Any, split: str) -> None:
+        episodes = data.episode_sets[split]
         episodes.images.embed(None)  # those of the last validation may be of earlier weights
         episode = pl_module.transfer_batch_to_device(episodes[self.number], pl_module.device, 0)
-        training = pl_module.training
-        pl_module.eval()
-        try:
-            logits = pl_module.answer(episode).cpu()
-        finally:
-            pl_module.train(training)
+        logits = pl_module.answer(episode).cpu()
         path = Path(trainer.default_root_dir) / f"episode_{split}.png"
         ways = ways_of(episode, logits, data.all_class_names)[: self.ways]
         draw_episode(ways, episodes.images.source.image, path, self.examples, self.queries)

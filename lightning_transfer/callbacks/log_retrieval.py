@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from lightning_transfer.callbacks.end_picture import EndPicture
 from lightning_transfer.callbacks.pictures import log_picture
 from lightning_transfer.data.base import ImageData
 from lightning_transfer.models import ImageTextModel
-from lightning_transfer.parts import Part
 from lightning_transfer.reports.retrieval import draw_retrieval, nearest_images, some_of
 
 
-class LogRetrieval(Part, Callback):
+class LogRetrieval(EndPicture):
     """Draws, for some captions, the images that each finds: `retrieval_val.png` after training, `retrieval_test.png` in the test.
 
     They lie in the run's folder, and go to W&B and TensorBoard where one of these logs. The captions are spread evenly over the split.
@@ -40,31 +40,20 @@ class LogRetrieval(Part, Callback):
                 f"LogRetrieval draws what captions find; a {type(pl_module).__name__} reads none, leave LogRetrieval out"
             )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "val")
+    def has(self, data: Any, split: str) -> bool:
+        return isinstance(data, ImageData) and split in data.sets
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "test")
-
-    def _draw(self, trainer: Trainer, pl_module: Any, split: str) -> None:
-        data = getattr(trainer, "datamodule", None)
-        if not trainer.is_global_zero or not isinstance(data, ImageData) or split not in data.sets:
-            return
+    def draw(self, trainer: Trainer, pl_module: Any, data: Any, split: str) -> None:
         prepared = data.sets[split]
         found: list[tuple[Tensor, ...]] = []
         captions: list[str] = []
         numbers: list[int] = []
-        training = pl_module.training
-        pl_module.eval()
-        try:
-            with torch.no_grad():
-                for batch in data.numbered(prepared, range(min(self.among, len(prepared)))):
-                    moved = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
-                    found.append(tuple(part.cpu() for part in pl_module.encode(moved)))
-                    captions += batch.text
-                    numbers += batch.indices.tolist()
-        finally:
-            pl_module.train(training)
+        with torch.no_grad():
+            for batch in data.numbered(prepared, range(min(self.among, len(prepared)))):
+                moved = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+                found.append(tuple(part.cpu() for part in pl_module.encode(moved)))
+                captions += batch.text
+                numbers += batch.indices.tolist()
         image, text, group = (torch.cat(parts) for parts in zip(*found, strict=True))
         rows = nearest_images(image, text, group, captions, self.images)
         path = Path(trainer.default_root_dir) / f"retrieval_{split}.png"

@@ -212,7 +212,7 @@ class EpisodeData(Part, Loaders):
         return self._sets.get("base")
 
     @property
-    def episodes(self) -> dict[str, EpisodeDataset]:
+    def episode_sets(self) -> dict[str, EpisodeDataset]:
         """Episodes of each split, after `setup`."""
         return self._episodes
 

@@ -1,6 +1,5 @@
 """The picture of which images are said to be of one concept."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lightning_transfer.files import write_picture
-from lightning_transfer.reports.pictures import RIGHT, WRONG, shortened, shrunk
+from lightning_transfer.reports.pictures import RIGHT, WRONG, drawable
+from lightning_transfer.reports.rows import draw_divider, empty_rows, write_name
 
 
 class Task(NamedTuple):
@@ -35,18 +35,13 @@ def draw_dax(tasks: Sequence[Task], image_of: Callable[[int], Tensor], path: Pat
 
     columns = min(candidates, max(len(task.numbers) for task in tasks))
     figure = Figure(figsize=(2.9 + 1.0 * columns, 0.75 + 1.2 * len(tasks)), layout="constrained")
-    grid = figure.subplots(len(tasks), columns + 3, squeeze=False, width_ratios=[1.4, 1, 0.12, *[1] * columns])
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+    grid = empty_rows(figure, len(tasks), [1.4, 1, 0.12, *[1] * columns])
     for line, task in zip(grid, tasks, strict=True):
-        words = textwrap.fill(shortened(task.name, 57), 19)
-        line[0].text(0.98, 0.5, words, ha="right", va="center", fontsize=9, transform=line[0].transAxes)
-        line[1].imshow(_pixels(image_of, task.example), interpolation="nearest")
-        line[2].axvline(0.5, color="0.8", linewidth=1)
-        line[2].set_xlim(0, 1)
+        write_name(line[0], task.name)
+        line[1].imshow(drawable(image_of(task.example)), interpolation="nearest")
+        draw_divider(line[2])
         for axes, i in zip(line[3:], _shown(task, columns), strict=False):
-            axes.imshow(_pixels(image_of, task.numbers[i]), interpolation="nearest")
+            axes.imshow(drawable(image_of(task.numbers[i])), interpolation="nearest")
             marked, same = task.marked[i], task.same[i]
             verdict = ("wrong" if marked else "") if not same else "right" if marked else "missed"
             colour = RIGHT if same and marked else WRONG
@@ -66,7 +61,3 @@ def _shown(task: Task, count: int) -> list[int]:
     """Which candidates are drawn, in their order: what is of the concept or was marked before the others."""
     ranked = sorted(range(len(task.numbers)), key=lambda i: (not task.same[i], not task.marked[i], -task.cosines[i]))
     return sorted(ranked[:count])
-
-
-def _pixels(image_of: Callable[[int], Tensor], number: int) -> "Tensor":
-    return shrunk(image_of(number), 128).permute(1, 2, 0).numpy()  # type: ignore[return-value]

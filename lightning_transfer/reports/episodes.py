@@ -1,6 +1,5 @@
 """The picture of an episode: what was shown, what was asked, and what was answered."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,8 @@ from torch import Tensor
 
 from lightning_transfer.contracts import Episode
 from lightning_transfer.files import write_picture
-from lightning_transfer.reports.pictures import RIGHT, WRONG, shortened, shrunk
+from lightning_transfer.reports.pictures import RIGHT, WRONG, drawable, shortened
+from lightning_transfer.reports.rows import draw_divider, empty_rows, write_name
 
 
 class Way(NamedTuple):
@@ -72,23 +72,16 @@ def draw_episode(
     left = min(examples, max(len(way.examples) for way in ways))
     right = min(queries, max(1, *(len(way.queries) for way in ways)))
     figure = Figure(figsize=(1.9 + 1.1 * (left + right), 0.75 + 1.25 * len(ways)), layout="constrained")
-    grid = figure.subplots(
-        len(ways), left + right + 2, squeeze=False, width_ratios=[1.5, *[1] * left, 0.12, *[1] * right]
-    )
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+    grid = empty_rows(figure, len(ways), [1.5, *[1] * left, 0.12, *[1] * right])
     for line, way in zip(grid, ways, strict=True):
-        words = textwrap.fill(shortened(way.name, 57), 19)
-        line[0].text(0.98, 0.5, words, ha="right", va="center", fontsize=9, transform=line[0].transAxes)
+        write_name(line[0], way.name)
         for axes, number in zip(line[1 : left + 1], way.examples, strict=False):
-            axes.imshow(shrunk(image_of(number), 128).permute(1, 2, 0).numpy(), interpolation="nearest")
-        line[left + 1].axvline(0.5, color="0.8", linewidth=1)
-        line[left + 1].set_xlim(0, 1)
+            axes.imshow(drawable(image_of(number)), interpolation="nearest")
+        draw_divider(line[left + 1])
         for axes, number, said, probability in zip(
             line[left + 2 :], way.queries, way.said, way.probability, strict=False
         ):
-            axes.imshow(shrunk(image_of(number), 128).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes.imshow(drawable(image_of(number)), interpolation="nearest")
             colour = RIGHT if said == way.name else WRONG
             axes.spines[:].set(visible=True, color=colour, linewidth=3)
             answer = "right" if said == way.name else shortened(said, 10)

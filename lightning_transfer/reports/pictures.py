@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -149,7 +149,7 @@ def draw_worst(
     for axes in grid.flat:
         axes.axis("off")
     for axes, row in zip(grid.flat, rows, strict=False):
-        axes.imshow(shrunk(image_of(row.image), 192).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.imshow(drawable(image_of(row.image), 192), interpolation="nearest")
         axes.set_title(shortened(row.true, 26), fontsize=8, color=RIGHT, pad=14)
         axes.annotate(
             row.said, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=8, color=WRONG
@@ -158,13 +158,12 @@ def draw_worst(
     write_picture(figure, path)
 
 
-def shrunk(pixels: Tensor, longest: int) -> Tensor:
-    """Make an image (3, H, W) smaller whose longer side has more pixels than that."""
+def drawable(pixels: Tensor, longest: int = 128) -> Any:
+    """An image (3, H, W) as matplotlib wants it, (H, W, 3), and smaller where its longer side has more pixels than that."""
     factor = longest / max(pixels.shape[-2:])
-    if factor >= 1:
-        return pixels
-    smaller: Tensor = resize(pixels, [max(1, round(side * factor)) for side in pixels.shape[-2:]], antialias=True)
-    return smaller
+    if factor < 1:
+        pixels = resize(pixels, [max(1, round(side * factor)) for side in pixels.shape[-2:]], antialias=True)
+    return pixels.permute(1, 2, 0).numpy()
 
 
 def shortened(name: str, length: int) -> str:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lightning_transfer.files import write_picture
-from lightning_transfer.reports.pictures import RIGHT, WRONG, shrunk
+from lightning_transfer.reports.pictures import RIGHT, WRONG, drawable
+from lightning_transfer.reports.rows import empty_rows
 
 
 class Found(NamedTuple):
@@ -51,15 +52,12 @@ def draw_retrieval(rows: Sequence[Found], image_of: Callable[[int], Tensor], pat
 
     columns = max(len(row.images) for row in rows)
     figure = Figure(figsize=(2.4 + 1.5 * columns, 0.5 + 1.65 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns + 1, squeeze=False, width_ratios=[1.6, *[1] * columns])
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+    grid = empty_rows(figure, len(rows), [1.6, *[1] * columns])
     for line, row in zip(grid, rows, strict=True):
         words = textwrap.shorten(row.caption, 110, placeholder=" …")
         line[0].text(0.02, 0.5, textwrap.fill(words, 22), va="center", fontsize=9, transform=line[0].transAxes)
         for axes, number, right, cosine in zip(line[1:], row.images, row.right, row.cosines, strict=False):
-            axes.imshow(shrunk(image_of(number), 128).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes.imshow(drawable(image_of(number)), interpolation="nearest")
             colour = RIGHT if right else WRONG
             axes.spines[:].set(visible=True, color=colour, linewidth=3)
             axes.set_title(f"{'right' if right else 'wrong'}, {cosine:.2f}", fontsize=8, color=colour)
