@@ -24,7 +24,7 @@ def empty_rows(figure: Any, count: int, widths: Sequence[float]) -> Any:
 
 def write_name(axes: Any, name: str) -> None:
     """Write a name into a place, in three lines at most."""
-    words = textwrap.fill(shortened(name, 57), 19)
+    words = textwrap.fill(shortened(name.replace("/", " / "), 57), 19)  # only at spaces are lines broken
     axes.text(0.98, 0.5, words, ha="right", va="center", fontsize=9, transform=axes.transAxes)
 
 
