@@ -33,6 +33,34 @@ class ImageBatch(NamedTuple):
     text: Sequence[str] = ()
 
 
+class TextBatch(NamedTuple):
+    """Rows of text, their classes or right answers, where each came from, and its number in the split.
+
+    Shape:
+        fields has B entries, what templates may name by its name; target (B,) int64, -1 where the class is unknown or an answer is
+        free; answer has B entries where answers are texts; name has B entries, `FILE/row`; indices (B,) int64.
+    """
+
+    fields: Sequence[Mapping[str, str]]
+    target: Tensor
+    answer: Sequence[str] = ()
+    name: Sequence[str] = ()
+    indices: Tensor | None = None
+
+
+class TextRows(NamedTuple):
+    """A split of texts, all rows with the same fields.
+
+    Shape:
+        fields, name and, where answers are texts, answer have N entries; target (N,) int64, as in `TextBatch`.
+    """
+
+    fields: Sequence[Mapping[str, str]]
+    target: Tensor
+    answer: Sequence[str] = ()
+    name: Sequence[str] = ()
+
+
 class Features(NamedTuple):
     """A backbone's view of a batch: one vector an image, the map(s) it was pooled from, and named layers that were asked for.
 

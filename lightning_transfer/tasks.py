@@ -5,6 +5,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 Task = Literal["classification", "multi_label", "regression"]
+TextTask = Literal["classification", "generation"]  # one of some classes, or any text
 
 
 def check_task(task: str) -> None:
