@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lightning_transfer.language import LanguageModel
@@ -25,7 +25,7 @@ def _trained(masked: bool) -> str:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=420,
-        special_tokens=["<end>", "<mask>", "<first>", "<last>"],
+        special_tokens=["<end>", AddedToken("<mask>", lstrip=True, special=True), "<first>", "<last>"],
         initial_alphabet=alphabet,
         show_progress=False,
     )
