@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lightning_transfer.edits import PTuning, SoftPrompt
-from tests.language.tiny import bert, llama
+from tiny import bert, llama
 
 
 class Holder(nn.Module):

@@ -7,7 +7,7 @@ from torch.nn.functional import kl_div
 
 from lightning_transfer.checkpoint import weights_from_checkpoint
 from lightning_transfer.edits import PrefixTuning
-from tests.language.tiny import bert, gpt2, llama
+from tiny import bert, gpt2, llama
 
 TEXT, QUERY = "Review: a great film.", " It was dull and bad."
 

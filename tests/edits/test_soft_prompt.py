@@ -7,7 +7,7 @@ from lightning_transfer.checkpoint import weights_from_checkpoint
 from lightning_transfer.edits import FreezeBackbone, LoRA, SoftPrompt
 from lightning_transfer.edits.language import common_tokens
 from lightning_transfer.optim import ParamGroups
-from tests.language.tiny import bert, gpt2, llama
+from tiny import bert, gpt2, llama
 
 TEXT, QUERY = "Review: a great film.", " It was dull and bad."
 
