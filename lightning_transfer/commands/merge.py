@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_transfer.checkpoint import import_class, read_checkpoint, write_changed
 from lightning_transfer.contracts import Insertion
+from lightning_transfer.language.kept import leave_out_frozen
 from lightning_transfer.modules import TransferModule
 
 
@@ -35,7 +36,9 @@ def merge(ckpt_path: str, out: str) -> None:
     for cls in inserted:
         cls.fold(module.model)
     hparams["edits"] = [left for edit, cls in zip(edits, classes, strict=True) if (left := _left(edit, cls)) is not None]
-    write_changed(checkpoint, Path(out), hyper_parameters=hparams, state_dict=module.state_dict())
+    merged = {"hyper_parameters": hparams, "state_dict": module.state_dict()}
+    leave_out_frozen(merged, module)
+    write_changed({k: v for k, v in checkpoint.items() if k != "left_out"}, Path(out), **merged)
     rank_zero_info(f"merged; next: lightning-transfer test --ckpt_path {out}")
 
 
