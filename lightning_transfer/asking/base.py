@@ -186,8 +186,8 @@ class Asking(Part, ABC):
         """What training makes small, scalar."""
 
     @abstractmethod
-    def measured(self, model: LanguageModel, batch: TextBatch) -> tuple[Tensor, dict[str, object]]:
-        """The loss of a batch, and what the metrics compare."""
+    def measured(self, model: LanguageModel, batch: TextBatch) -> tuple[Tensor | None, dict[str, object]]:
+        """The loss of a batch, as far as it has one, and what the metrics compare."""
 
     @abstractmethod
     def predict(self, model: LanguageModel, batch: TextBatch) -> Tensor | list[dict[str, str]]:

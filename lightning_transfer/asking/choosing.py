@@ -99,7 +99,7 @@ class Choosing(Asking):
     def loss(self, model: LanguageModel, batch: TextBatch) -> Tensor:
         return cross_entropy(self.logits(model, batch.fields), batch.target, ignore_index=-1)
 
-    def measured(self, model: LanguageModel, batch: TextBatch) -> tuple[Tensor, dict[str, object]]:
+    def measured(self, model: LanguageModel, batch: TextBatch) -> tuple[Tensor | None, dict[str, object]]:
         raw, calibrated = self._both(model, batch.fields, bool(self.without_content))
         loss = cross_entropy(raw, batch.target, ignore_index=-1)
         known = batch.target >= 0

@@ -132,7 +132,8 @@ class LanguagePromptModule(TransferModule):
             self._check(batch)
         loss, compared = self.asking.measured(self.model.backbone, batch)
         options: dict[str, Any] = {"add_dataloader_idx": False, "batch_size": self._count(batch)}
-        self.log(f"{metrics.prefix}loss", loss, prog_bar=True, sync_dist=True, **options)
+        if loss is not None:
+            self.log(f"{metrics.prefix}loss", loss, prog_bar=True, sync_dist=True, **options)
         metrics.update(**compared)
         for name, metric in metrics.items():
             self.log(name, metric, metric_attribute="metrics", **options)
