@@ -28,14 +28,19 @@ def digest(tensor: Tensor) -> str:
     return sha256(head + values.numpy().tobytes()).hexdigest()
 
 
-def base_digest(digests: Mapping[str, str], without: Iterable[str]) -> str:
+def digests(state: Mapping[str, Any]) -> dict[str, str]:
+    """Of each tensor of a state, by its name; what else a module keeps, a tokenizer for example, comes with its base."""
+    return {name: digest(tensor) for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def base_digest(found: Mapping[str, str], without: Iterable[str]) -> str:
     """SHA-256 of all tensors but those of an adapter.
 
     Args:
-        digests: of each tensor, by name.
+        found: digest of each tensor, by name.
         without: names of the adapter's tensors.
     """
-    lines = [f"{name} {value}" for name, value in sorted(digests.items()) if name not in set(without)]
+    lines = [f"{name} {value}" for name, value in sorted(found.items()) if name not in set(without)]
     return sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -75,9 +80,9 @@ def load_adapter(path: str | Path, **kwargs: Any) -> "TransferModule":
     except ValueError as error:  # jsonargparse packs a part's own complaint into its tree of alternatives
         raise ValueError(f"the base of the adapter {str(path)!r} cannot be built: {sentence(error)}") from error
     state = module.state_dict()
-    digests = {name: digest(tensor) for name, tensor in state.items() if name not in tensors}
+    found = digests({name: tensor for name, tensor in state.items() if name not in tensors})
     foreign = [name for name in tensors if name not in state or state[name].shape != tensors[name].shape]
-    if foreign or base_digest(digests, tensors) != metadata[_BASE]:
+    if foreign or base_digest(found, tensors) != metadata[_BASE]:
         raise ValueError(
             f"the adapter {str(path)!r} was trained on another base than {_source(arguments)}; "
             f"give the weights that it started from: load_adapter(path, {_argument(arguments)}=...). Random ones do not come back: keep "

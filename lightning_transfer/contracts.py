@@ -6,7 +6,7 @@ S images of the support, Q queries, and K ways.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, as_tensor, nn
 from torch.optim import Optimizer
@@ -324,6 +324,11 @@ class Insertion(ModelEdit):
         Raises:
             ValueError: if no weights could compute the same.
         """
+
+    @classmethod
+    def left(cls, arguments: dict[str, Any]) -> tuple[type[ModelEdit], dict[str, Any]] | None:  # noqa: ARG003  # most leave nothing
+        """The edit that is left once this one, made with these arguments, is folded, and its own; none where all of it went into weights."""
+        return None
 
 
 class FittedProbe(NamedTuple):

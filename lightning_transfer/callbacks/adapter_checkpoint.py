@@ -7,8 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_transfer.adapter_file import base_digest, digest, write_adapter
+from lightning_transfer.adapter_file import base_digest, digests, write_adapter
 from lightning_transfer.checkpoint import read_checkpoint
+from lightning_transfer.language.kept import restore_frozen
 from lightning_transfer.parts import Part
 
 
@@ -32,7 +33,7 @@ class AdapterCheckpoint(Part, Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.base = {name: digest(tensor) for name, tensor in pl_module.state_dict().items()}
+            self.base = digests(pl_module.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         return {"base": self.base}
@@ -45,12 +46,19 @@ class AdapterCheckpoint(Part, Callback):
             return
         checkpoint = trainer.checkpoint_callback
         best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        state = read_checkpoint(best)["state_dict"] if best else pl_module.state_dict()
+        state = _weights(best, pl_module) if best else pl_module.state_dict()
         trained = {name for name, parameter in pl_module.named_parameters() if parameter.requires_grad}
-        digests = {name: digest(tensor) for name, tensor in state.items()}
+        found = digests(state)
         trained |= {name for name in state if name.startswith(getattr(pl_module, "adapted", ()))}
-        names = sorted(name for name in state if name in trained or digests[name] != self.base.get(name))
+        names = sorted(name for name in found if name in trained or found[name] != self.base.get(name))
         path = Path(self.path or Path(trainer.default_root_dir) / "adapter.safetensors")
-        write_adapter(path, state, names, dict(pl_module.hparams), base_digest(digests, names))
+        write_adapter(path, state, names, dict(pl_module.hparams), base_digest(found, names))
         size = sum(state[name].nbytes for name in names) / 2**10
-        rank_zero_info(f"the adapter, {len(names)} of {len(state)} tensors and {size:,.0f} KiB, is in {path}")
+        rank_zero_info(f"the adapter, {len(names)} of {len(found)} tensors and {size:,.0f} KiB, is in {path}")
+
+
+def _weights(path: str, module: LightningModule) -> dict[str, Any]:
+    """All that a checkpoint stands for, with what it leaves to a source."""
+    checkpoint = read_checkpoint(path)
+    restore_frozen(checkpoint, module)
+    return dict(checkpoint["state_dict"])

@@ -1,11 +1,13 @@
 """From an adapted model to an ordinary one."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_transfer.checkpoint import import_class, read_checkpoint, write_changed
 from lightning_transfer.contracts import Insertion
+from lightning_transfer.language.kept import leave_out_frozen
 from lightning_transfer.modules import TransferModule
 
 
@@ -33,6 +35,16 @@ def merge(ckpt_path: str, out: str) -> None:
         raise ValueError(f"ckpt_path={ckpt_path!r} holds nothing to merge: its edits ({named}) insert no layers")
     for cls in inserted:
         cls.fold(module.model)
-    hparams["edits"] = [edit for edit, cls in zip(edits, classes, strict=True) if cls not in inserted]
-    write_changed(checkpoint, Path(out), hyper_parameters=hparams, state_dict=module.state_dict())
+    hparams["edits"] = [left for edit, cls in zip(edits, classes, strict=True) if (left := _left(edit, cls)) is not None]
+    merged = {"hyper_parameters": hparams, "state_dict": module.state_dict()}
+    leave_out_frozen(merged, module)
+    write_changed({k: v for k, v in checkpoint.items() if k != "left_out"}, Path(out), **merged)
     rank_zero_info(f"merged; next: lightning-transfer test --ckpt_path {out}")
+
+
+def _left(edit: dict[str, Any], cls: type) -> dict[str, Any] | None:
+    """What stands in the place of an edit after folding: itself, if it inserts nothing."""
+    if not issubclass(cls, Insertion):
+        return edit
+    left = cls.left(dict(edit.get("init_args") or {}))
+    return None if left is None else {"class_path": f"{left[0].__module__}.{left[0].__qualname__}", "init_args": left[1]}

@@ -1,6 +1,7 @@
 """Training low-rank differences to the weights."""
 
 import re
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -21,14 +22,16 @@ class LoRA(Insertion):
 
     Left out, and said so: grouped convolutions, depthwise ones among them (PEFT cannot merge them, and wants a rank divisible by
     the groups), dilated ones (PEFT's A would not be dilated), layers that alter their weight before they use it (weight
-    standardisation), and the `qkv` of attention that reads the weight itself (BEiT, EVA, Swin V2: the layer is never called).
+    standardisation), the `qkv` of attention that reads the weight itself (BEiT, EVA, Swin V2: the layer is never called), and a language
+    model's scores of words that share their weight with the entries of tokens (a product would belong to one of them alone).
 
     Args:
         rank: r ≥ 1.
         alpha: the product's scale is alpha/r.
         dropout: probability in [0, 1) by which an input of A is dropped.
         targets: regular expression, searched in module names such as `backbone.model.blocks.0.attn.qkv`; if not given, all linear
-            layers and convolutions but the first convolution (a ConvNet's stem, a transformer's patch embedding).
+            layers and convolutions but the first convolution (a ConvNet's stem, a transformer's patch embedding) and a language model's
+            scores of words. The paper adapts attention alone: `q_proj|v_proj` of LLaMA and its kin, `c_attn` of GPT-2.
 
     Raises:
         ValueError: for values out of range, or if no layer matches.
@@ -64,19 +67,22 @@ class LoRA(Insertion):
             lora_dropout=self.dropout,
             target_modules="|".join(map(re.escape, names)),  # as text it must match whole names, as a list their ends
         )
-        peft.inject_adapter_in_model(config, backbone)
+        with warnings.catch_warnings():  # it says which way round GPT-2's weights lie, and has it right
+            warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+            peft.inject_adapter_in_model(config, backbone)
         for parameter in training:  # PEFT freezes what is not its own
             parameter.requires_grad_(True)
 
     def _choose(self, backbone: nn.Module) -> list[str]:
         """Names of the layers to adapt, relative to the backbone; says which had to be left out."""
-        kinds = nn.Linear | nn.Conv2d
+        kinds = (nn.Linear, nn.Conv2d, *_transposed())
         layers = {
             name: m for name, m in backbone.named_modules() if isinstance(m, kinds) and not m.weight.requires_grad
         }
         if self.targets is None:
             stem = next((name for name, m in layers.items() if isinstance(m, nn.Conv2d)), None)
-            wanted = [name for name in layers if name != stem]
+            scores = getattr(getattr(backbone, "model", None), "get_output_embeddings", lambda: None)()
+            wanted = [name for name, m in layers.items() if name != stem and m is not scores]
         else:
             wanted = [name for name in layers if re.search(self.targets, f"backbone.{name}")]
         obstacles = {name: _obstacle(backbone, name) for name in wanted}
@@ -115,6 +121,10 @@ def _obstacle(backbone: nn.Module, name: str) -> str | None:
     from timm.layers.conv2d_same import Conv2dSame
 
     layer, parent = backbone.get_submodule(name), backbone.get_submodule(name.rpartition(".")[0])
+    if any(isinstance(m, nn.Embedding) and m.weight is layer.weight for m in backbone.modules()):
+        return "layers that share their weight with the entries of tokens"
+    if type(layer) in _transposed():
+        return None
     if type(layer) is nn.Linear:
         reads_weight = name.endswith("qkv") and getattr(parent, "q_bias", None) is not None
         return "attention layers that are never called" if reads_weight else None
@@ -126,6 +136,13 @@ def _obstacle(backbone: nn.Module, name: str) -> str | None:
     if layer.dilation != (1, 1) or layer.padding_mode != "zeros":
         return "dilated or specially padded convolutions"
     return None
+
+
+def _transposed() -> tuple[type, ...]:
+    """GPT-2's linear layers, whose weights lie the other way round; PEFT, which knows them, brings transformers along."""
+    from transformers.pytorch_utils import Conv1D
+
+    return (Conv1D,)
 
 
 def _peft() -> Any:

@@ -3,10 +3,11 @@
 import re
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_transfer.checkpoint import expects_checkpoint, read_checkpoint
 from lightning_transfer.contracts import ModelEdit
+from lightning_transfer.language.kept import restore_frozen
 
 _MODEL = "model."  # so begin the names of a module's weights
 
@@ -40,8 +41,11 @@ class StartFrom(ModelEdit):
     def __call__(self, model: nn.Module) -> None:
         if expects_checkpoint():
             return
-        found = read_checkpoint(self.ckpt_path)["state_dict"]
-        wanted = {name: tensor for name, tensor in model.state_dict().items() if self.pattern.search(name)}
+        checkpoint = read_checkpoint(self.ckpt_path)
+        restore_frozen(checkpoint, nn.ModuleDict({"model": model}))
+        found = checkpoint["state_dict"]
+        state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}  # no tokenizer
+        wanted = {name: tensor for name, tensor in state.items() if self.pattern.search(name)}
         if not wanted:
             parts = ", ".join(name for name, _ in model.named_children())
             raise ValueError(

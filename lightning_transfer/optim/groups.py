@@ -97,6 +97,8 @@ class ParamGroups(Part):
         for name, _ in model.named_parameters():
             if (part := name.partition(".")[0]) in ("prompt", "mapping", "adapter", "projector", "predictor"):
                 places[name] = part, 1.0
+            if name.startswith("backbone.prompt."):  # in front of all layers, and new
+                places[name] = "prompt", 1.0
         return places
 
     def _named_rates(self, parameters: Mapping[str, Tensor]) -> dict[str, tuple[str, float]]:
