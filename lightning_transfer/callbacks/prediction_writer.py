@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from lightning_transfer.contracts import ImageBatch
+from lightning_transfer.contracts import ImageBatch, TextBatch
 from lightning_transfer.files import whole
 from lightning_transfer.parts import Part
 
@@ -18,9 +18,9 @@ Row = dict[str, Any]
 
 
 class PredictionWriter(Part, Callback):
-    """One row an image: path, class, probability, and the next most probable classes with theirs.
+    """One row an image or text: path, class, probability, and the next most probable classes with theirs.
 
-    With several labels an image, `class` joins by `|` all classes of probability 0.5 and more. For regression a row has the path
+    A model that says its answers has a row of path, answer and all that it said. With several labels an image, `class` joins by `|` all classes of probability 0.5 and more. For regression a row has the path
     and one column a target, named like it.
 
     Args:
@@ -57,6 +57,9 @@ class PredictionWriter(Part, Callback):
         dataloader_idx: int = 0,
     ) -> None:
         answer, described = outputs
+        if not isinstance(answer, Tensor):  # of texts
+            self.rows += [{"path": path} | row for path, row in zip(described.name, answer, strict=True)]
+            return
         describe = self._values if pl_module.task == "regression" else self._describe
         self.rows += describe(answer.cpu(), described, pl_module)
 
@@ -66,7 +69,7 @@ class PredictionWriter(Part, Callback):
         # seven digits are what a float holds
         return [{"path": path} | {n: float(f"{v:.7g}") for n, v in zip(names, of, strict=True)} for path, of in each]
 
-    def _describe(self, probability: Tensor, batch: ImageBatch, module: Any) -> list[Row]:
+    def _describe(self, probability: Tensor, batch: ImageBatch | TextBatch, module: Any) -> list[Row]:
         names = module.answer_names()
         values, classes = probability.topk(min(self.top_k, len(names)), dim=-1)
         rows = []

@@ -7,6 +7,7 @@ COMMANDS: dict[str, str] = {
     "calibrate": "fit a temperature on validation: writes a checkpoint whose probabilities hold",
     "agreement": "compare students with their teacher: agreement, divergence, CKA, correlations of classes",
     "template_grid": "compare templates and words for the classes of an image-text model, on validation",
+    "prompt_grid": "compare templates and label words for a language model, raw and calibrated",
     "zero_shot_head": "write an image-text model that knows classes by their names as a classifier, to fine-tune from",
     "wise_ft": "measure the models between a source and a fine-tuned one, and keep the best (WiSE-FT)",
     "soup": "average checkpoints of one architecture, all of them or those that help (model soup)",

