@@ -103,7 +103,7 @@ def held(path):
     [
         (SoftPrompt(3), {"prompt.entry"}),
         (SoftPrompt(text="A great film."), {"prompt.entry"}),
-        (PrefixTuning(3), {"prompt.key", "prompt.value", "prompt.weight"}),
+        (PrefixTuning(3), {"prompt.key", "prompt.value", "prompt.gate"}),
     ],
 )
 def test_a_checkpoint_holds_the_prompt_alone_and_loads(fitted, edit, names):
@@ -221,7 +221,7 @@ def test_an_adapter_file_holds_the_prompt_and_its_base_is_the_source(source, tra
     ("edit", "kept", "names"),
     [
         (PTuning(3), "SoftPrompt", {"prompt.entry"}),
-        (PrefixTuning(3, hidden=4), "PrefixTuning", {"prompt.key", "prompt.value", "prompt.weight"}),
+        (PrefixTuning(3, hidden=4), "PrefixTuning", {"prompt.key", "prompt.value", "prompt.gate"}),
         (LoRA(rank=2, targets="q_proj"), None, {f"model.model.layers.{i}.self_attn.q_proj.weight" for i in (0, 1)}),
     ],
 )
