@@ -142,7 +142,7 @@ class KeysValues(Sized):
         if self.gate is None:
             return Past(layers)
         # either sign of a gate is a weight, and that of none has no logarithm
-        return Past(layers, bias=(_PACE * self.gate.abs()).clamp(min=1e-37).log(), skipped=self.length)
+        return Past(layers, bias=(_PACE * self.gate.float().abs()).clamp(min=1e-37).log(), skipped=self.length)
 
 
 @torch.no_grad()
