@@ -11,6 +11,7 @@ from lightning_transfer.asking import Asking
 from lightning_transfer.contracts import ModelEdit, Penalty, StepOutput, TextBatch
 from lightning_transfer.data.text import TextData
 from lightning_transfer.language import LanguageModel
+from lightning_transfer.language.kept import leave_out_frozen, restore_frozen
 from lightning_transfer.modules.base import TransferModule
 from lightning_transfer.optim import Optim
 from lightning_transfer.parts import describe
@@ -156,3 +157,7 @@ class LanguagePromptModule(TransferModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["model"] = describe(self.model.backbone, "model")
+        leave_out_frozen(checkpoint, self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        restore_frozen(checkpoint, self)
