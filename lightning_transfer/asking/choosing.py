@@ -1,7 +1,6 @@
 """Asking for one of some classes: by how likely their words are."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -162,4 +161,4 @@ class Choosing(Asking):
             return None
         space = " " if premise and halves(self.template)[0].endswith((" ", "\n")) else ""
         alone: Scores = choice_scores(model, [premise + space] * len(choices), choices, kept=SharedPast())
-        return cast(Tensor, alone.log_prob)
+        return alone.log_prob

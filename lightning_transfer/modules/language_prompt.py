@@ -72,7 +72,7 @@ class LanguagePromptModule(TransferModule):
         if num_classes and class_names and num_classes != len(class_names):
             raise ValueError(f"num_classes={num_classes}, but class_names has {len(class_names)}: {class_names[:5]}")
         super().__init__(
-            max(1, num_classes or len(class_names or getattr(asking, "said", ()))),
+            max(1, num_classes or len(class_names or ())),
             class_names or None,
             None,
             "classification",
