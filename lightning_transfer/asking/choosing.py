@@ -79,7 +79,8 @@ class Choosing(Asking):
         self.class_names = list(class_names or self.said)
         if model.masked and self.demonstrations is None and not isinstance(self.score, TotalScore):
             raise ValueError(f"score={type(self.score).__name__} compares lengths, but at a mask every word is one token; leave it out")
-        check_words(model, self.template, self.said)
+        if model.tokenizer is not None:  # a checkpoint is about to bring its own, and was checked before
+            check_words(model, self.template, self.said)
 
     def forget(self) -> None:
         super().forget()
