@@ -108,7 +108,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _argument(arguments: Mapping[str, Any]) -> str:
     """The argument that the base comes by."""
-    return next((name for name in ("source", "image_text") if name in arguments), "backbone")
+    return next((name for name in ("source", "image_text", "model") if name in arguments), "backbone")
 
 
 def _source(arguments: Mapping[str, Any]) -> str:

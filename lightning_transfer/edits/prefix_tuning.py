@@ -14,6 +14,7 @@ from lightning_transfer.language.past import Past
 Start = Literal["closed", "text", "random"]
 _USUAL = 20
 _CLOSED = 1e-6  # weight of a column: its logarithm is -13.8
+_PACE = 10.0  # a column's weight over its parameter: with 1 it opens slowly, with 100 the first step of Adam may already disturb the model
 
 
 class PrefixTuning(Insertion):
@@ -24,8 +25,8 @@ class PrefixTuning(Insertion):
     the model reads it, with weight 1, and the model says at first what it says behind it. `random` ones are normal with each layer's
     standard deviations, and disturb the model at first.
 
-    A closed column's gradient is as small as its weight, and its weight's is not: the weight is a parameter itself, not its logarithm,
-    whose gradient would vanish too. It opens within a few steps, and keys and values learn from then on.
+    A closed column's gradient is as small as its weight, and its weight's is not: a parameter is that weight (a tenth of it), not its
+    logarithm, whose gradient would vanish too. It opens within a few steps, and keys and values learn from then on.
 
     Args:
         tokens: P ≥ 1; 20 if not given, or as many as the text has. A text is repeated or cut to this number.
@@ -99,12 +100,12 @@ class KeysValues(Sized):
         weight: which each column begins with in the softmax; 1, and not learned, if none. Columns with a weight take no positions.
     """
 
-    columns = {"key": 2, "value": 2, "weight": 0, "source": 0}  # noqa: RUF012
+    columns = {"key": 2, "value": 2, "gate": 0, "source": 0}  # noqa: RUF012
 
     def __init__(self, keys: Tensor, values: Tensor, weight: float | None) -> None:
         super().__init__()
         self.key, self.value = nn.Parameter(keys.detach().clone()), nn.Parameter(values.detach().clone())
-        self.weight = nn.Parameter(torch.full((keys.shape[2],), weight)) if weight is not None else None
+        self.gate = nn.Parameter(torch.full((keys.shape[2],), weight / _PACE)) if weight is not None else None
         self.source: nn.Parameter | None = None
         self.mlp: nn.Sequential | None = None
 
@@ -117,8 +118,8 @@ class KeysValues(Sized):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), last)
-        if self.weight is not None:
-            self.weight.requires_grad_(True)
+        if self.gate is not None:
+            self.gate.requires_grad_(True)
 
     def untie(self) -> None:
         """Add what the MLP makes to keys and values, which train from now on."""
@@ -138,10 +139,10 @@ class KeysValues(Sized):
     def past(self, model: LanguageModel) -> Past:
         keys, values = (t.to(model.model.dtype)[:, None] for t in self.keys_values())
         layers = tuple(zip(keys, values, strict=True))
-        if self.weight is None:
+        if self.gate is None:
             return Past(layers)
-        # either sign is a weight; the least one has a logarithm in all kinds of numbers
-        return Past(layers, bias=self.weight.abs().clamp(min=1e-38).log(), skipped=self.length)
+        # either sign of a gate is a weight, and that of none has no logarithm
+        return Past(layers, bias=(_PACE * self.gate.float().abs()).clamp(min=1e-37).log(), skipped=self.length)
 
 
 @torch.no_grad()

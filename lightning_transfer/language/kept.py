@@ -94,7 +94,7 @@ def _read_again(backbone: LanguageModel, record: Mapping[str, Any]) -> dict[str,
         raise ValueError(
             f"the checkpoint was written without the frozen weights of the language model {record['name']!r}, and those of {name!r} are "
             f"others now (recorded sha256 {record['sha256'][:12]}...); bring back those that it was trained on, or give them as "
-            "backbone=LanguageModel(name=...)"
+            "model=LanguageModel(name=...)"
         )
     return found
 

@@ -85,12 +85,12 @@ def test_a_closed_prefix_that_is_opened_is_attended_to_like_its_text():
     twin = llama()
     Holder(twin, PrefixTuning(text=TEXT, start="text"))
     with torch.no_grad():
-        backbone.prompt.weight.fill_(1)
+        backbone.prompt.gate.fill_(0.1)
     closed, text = backbone.begin(), twin.begin()
     assert torch.equal(closed.bias, torch.zeros(text.length))
     assert all(torch.equal(a, b) for i in (0, 1) for a, b in zip(closed.layers[i], text.layers[i], strict=True))
     with torch.no_grad():
-        backbone.prompt.weight.neg_()  # the sign says nothing
+        backbone.prompt.gate.neg_()  # the sign says nothing
     assert torch.equal(backbone.begin().bias, closed.bias)
 
 
@@ -105,9 +105,9 @@ def test_has_the_shapes_of_grouped_heads():
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({}, {"key", "value", "weight"}),
+        ({}, {"key", "value", "gate"}),
         ({"start": "random"}, {"key", "value"}),
-        ({"hidden": 8}, {"source", "weight", "mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias"}),
+        ({"hidden": 8}, {"source", "gate", "mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias"}),
     ],
 )
 def test_trains_its_own_alone_and_falls(options, names):
@@ -125,10 +125,10 @@ def test_a_closed_start_opens_within_a_few_steps():
     prompt = backbone.prompt
     keys = prompt.key.detach().clone()
     (-read(backbone)[0, -1].log_softmax(-1)[7]).backward()
-    assert prompt.weight.grad.abs().min() > 1e-3  # that of its logarithm is a millionth of it
+    assert prompt.gate.grad.abs().min() > 1e-3  # that of its logarithm is a millionth of it
     assert prompt.key.grad.abs().max() < 1e-5
     losses = fit(backbone, 10)
-    assert prompt.weight.abs().min() > 1e-2
+    assert prompt.gate.abs().min() > 1e-2
     assert (prompt.key - keys).abs().mean() > 1e-2  # keys learn once there is a weight
     assert sum(later < earlier for earlier, later in pairwise(losses)) >= 8
 
@@ -139,7 +139,7 @@ def test_what_its_mlp_learned_is_added_for_good():
     learned = read(model.backbone)
     PrefixTuning.fold(model)
     torch.testing.assert_close(read(model.backbone), learned)
-    assert trained(model) == {"key", "value", "weight"}
+    assert trained(model) == {"key", "value", "gate"}
     twin = Holder(llama(), PrefixTuning(4))
     assert model.state_dict().keys() == twin.state_dict().keys()
     edit, arguments = PrefixTuning.left({"tokens": 4, "hidden": 8})
