@@ -30,6 +30,7 @@ class Reader(LightningModule):
 
     def __init__(self):
         super().__init__()
+        self.save_hyperparameters({"width": 1})
         self.model, self.read = torch.nn.Linear(1, 1), []
 
     def training_step(self, batch, batch_idx):
