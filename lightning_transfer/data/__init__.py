@@ -13,6 +13,7 @@ from lightning_transfer.data.folder import FolderData
 from lightning_transfer.data.hub_text import HubTextData
 from lightning_transfer.data.nli import NliData
 from lightning_transfer.data.omniglot import OmniglotData
+from lightning_transfer.data.patterns import PatternData
 from lightning_transfer.data.reviews import ReviewsData
 from lightning_transfer.data.spec_augment import SpecAugment
 from lightning_transfer.data.spectrogram import LogMel
@@ -40,6 +41,7 @@ __all__ = [
     "LogMel",
     "NliData",
     "OmniglotData",
+    "PatternData",
     "ReviewsData",
     "ShiftTransform",
     "SpecAugment",

@@ -56,9 +56,8 @@ class NliData(TextData):
     def columns(self) -> dict[str, str]:
         return dict(_COLUMNS)
 
-    def remarks(self) -> list[str]:
-        found = [f"{count} of {split}" for split, count in self.left_out.items() if count]
-        return [f"left out, for annotators did not agree: {', '.join(found)}"] if found else []
+    def counted(self) -> dict[str, dict[str, int]]:
+        return {"undecided, left out": self.left_out}
 
     def sources(self) -> dict[str, TextRows]:
         found = {split: self.root / name for split, name in self.files.items() if (self.root / name).is_file()}
@@ -78,7 +77,7 @@ class NliData(TextData):
         return TextRows(self.fields(table), table.labels("gold_label", numbers), name=table.names())
 
     def fields(self, table: TextTable) -> list[dict[str, str]]:
-        found = table.fields(self.columns())
+        found = super().fields(table)
         if self.bare:
             return [{name: text.removesuffix(".").rstrip() for name, text in row.items()} for row in found]
         return found

@@ -16,7 +16,7 @@ def summarise(
     class_names: Sequence[str],
     task: Task | TextTask,
     samples: str = "images",
-    remarks: Sequence[str] = (),
+    further: Mapping[str, Mapping[str, int]] = {},  # never written to
 ) -> Table:
     """Sizes of the splits, and the balance or spread of the training targets, as far as there are targets.
 
@@ -26,18 +26,20 @@ def summarise(
         class_names: K, of classes or targets.
         task: what the targets are.
         samples: what the samples are.
-        remarks: what is said below the table.
+        further: counts by split, by what is counted; what is nowhere found is not shown.
     """
     kind, heading = ("targets", "mean ± deviation") if task == "regression" else ("classes", "a class")
     found = _spread if task == "regression" else _balance
-    free = task == "generation"
-    table = Table(title=f"{name}: free answers" if free else f"{name}: {len(class_names)} {kind}")
-    table.caption = "\n".join(remarks) or None
-    for column in ("split", samples) if free else ("split", samples, heading):
+    title = "free answers" if task == "generation" else f"{len(class_names)} {kind}"
+    counted = {what: counts for what, counts in further.items() if any(counts.values())}
+    table = Table(title=f"{name}: {title}")
+    headings = ["split", samples, *counted] if task == "generation" else ["split", samples, *counted, heading]
+    for column in headings:
         table.add_column(column)
     for split, source in splits.items():
-        said = found(source.targets, class_names) if split == "train" and not free else ""
-        table.add_row(*(split, str(len(source)), said)[: len(table.columns)])
+        counts = [str(numbers.get(split) or "") for numbers in counted.values()]
+        spread = found(source.targets, class_names) if split == "train" and task != "generation" else ""
+        table.add_row(*[split, str(len(source)), *counts, spread][: len(headings)])
     return table
 
 

@@ -18,7 +18,7 @@ from lightning_transfer.data.loaders import Loaders
 from lightning_transfer.data.splits import class_counts, few_rows
 from lightning_transfer.data.summary import summarise
 from lightning_transfer.data.text_set import RowSource, TextSet, collate_text
-from lightning_transfer.data.text_table import read_table
+from lightning_transfer.data.text_table import TextTable, read_table
 from lightning_transfer.parts import Part
 from lightning_transfer.tasks import TextTask
 
@@ -105,9 +105,13 @@ class TextData(Part, Loaders, ABC):
         """Where a file of rows without labels has the inputs: its columns by field."""
         return {name: name for name in self.inputs}
 
-    def remarks(self) -> list[str]:  # most sets are used as they are
-        """What else is to be said of the rows when a training starts."""
-        return []
+    def fields(self, table: TextTable) -> list[dict[str, str]]:
+        """The inputs of each row of a file."""
+        return table.fields(self.columns())
+
+    def counted(self) -> Mapping[str, Mapping[str, int]]:  # most sets are used as they are
+        """What else there is to count when a training starts: numbers by split, by what they count."""
+        return {}
 
     def splits(self) -> dict[str, TextRows]:
         """Train, val and test, few labels and few rows applied; the same for every stage."""
@@ -154,21 +158,18 @@ class TextData(Part, Loaders, ABC):
         """What `predict` reads at `predict_path`."""
         table = read_table(path, "predict_path")
         table.require("inputs", self.columns().values())
-        return TextRows(table.fields(self.columns()), torch.full((len(table),), -1), name=table.names())
+        return TextRows(self.fields(table), torch.full((len(table),), -1), name=table.names())
 
     def summary(self) -> Table:
-        """Sizes of the splits, the balance of the training classes, and which texts are met twice."""
+        """Sizes of the splits, the balance of the training classes, and how many texts are met in training already."""
         divided = self._divided()
-        remarks = [*self.remarks(), *_repeated(divided)]
-        return summarise(type(self).__name__, divided, self.class_names, self.task, "rows", remarks)
+        further = {**self.counted(), "in train too": _repeated(divided)}
+        return summarise(type(self).__name__, divided, self.class_names, self.task, "rows", further)
 
 
-def _repeated(splits: Mapping[str, RowSource]) -> list[str]:
-    """Which splits, brought by the set itself, have texts of the training."""
-    if "train" not in splits:
-        return []
-    known = set(splits["train"].groups or ())
-    found = {
-        name: sum(text in known for text in splits[name].groups or ()) for name in ("val", "test") if name in splits
+def _repeated(splits: Mapping[str, RowSource]) -> dict[str, int]:
+    """How many rows of each split say what a training row does; a set may bring splits that do."""
+    known = set(splits["train"].groups or ()) if "train" in splits else set()
+    return {
+        name: sum(text in known for text in source.groups or ()) for name, source in splits.items() if name != "train"
     }
-    return [f"{count} texts of {name} are in train too" for name, count in found.items() if count]

@@ -2,9 +2,9 @@ import csv
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 
-from lightning_transfer import Optim, TransferModule
-from lightning_transfer.contracts import StepOutput, TextBatch
+from lightning_transfer.contracts import TextBatch
 from lightning_transfer.data import CsvTextData, FolderData, TextData
 
 
@@ -25,22 +25,23 @@ def forty(write):
     return write([(f"Text {i}", "yn"[i % 4 == 0]) for i in range(40)])
 
 
-class Reader(TransferModule):
+class Reader(LightningModule):
     """Writes down which rows it is trained on."""
 
     def __init__(self):
-        super().__init__(2, None, None, "classification", Optim(), None)
+        super().__init__()
+        self.save_hyperparameters({"width": 1})
         self.model, self.read = torch.nn.Linear(1, 1), []
 
-    def _count(self, batch):
-        return len(batch.fields)
+    def training_step(self, batch, batch_idx):
+        self.read.append((self.current_epoch, batch.name))
+        return self.model.weight.sum()
 
-    def _check(self, batch):
+    def validation_step(self, batch, batch_idx):
         pass
 
-    def step(self, batch):
-        self.read.append((self.current_epoch, batch.name))
-        return StepOutput(self.model.weight.sum(), {})
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters())
 
 
 def names(data, split="train"):
@@ -87,7 +88,9 @@ def test_few_labels_and_few_rows_are_nested_and_balanced(forty):
 def test_equal_texts_stay_on_one_side(write):
     path = write([(f"{'tExt'[: i % 2 * 2]}ext  {i // 2} ".replace("tEe", "e"), "ab"[i // 2 % 2]) for i in range(60)])
     data = CsvTextData(path, val_fraction=0.3, test_fraction=0.3)
-    said = {name: {" ".join(row["text"].lower().split()) for row in rows.fields} for name, rows in data.splits().items()}
+    said = {
+        name: {" ".join(row["text"].lower().split()) for row in rows.fields} for name, rows in data.splits().items()
+    }
     assert sum(map(len, said.values())) == 30 < sum(len(rows.fields) for rows in data.splits().values()) == 60
     assert not said["train"] & said["test"]
     assert not said["train"] & said["val"]
@@ -100,8 +103,9 @@ def test_says_at_fit_what_there_is_and_what_is_met_twice(write, capsys):
         data.setup("fit")
     said = capsys.readouterr().out
     assert said.count("CsvTextData: 2 classes") == 1
-    assert "x 1, y 2" in said
-    assert "1 texts of test are in train too" in said
+    table = data.summary()
+    assert [column.header for column in table.columns] == ["split", "rows", "in train too", "a class"]
+    assert [list(column.cells) for column in table.columns][2:] == [["", "1"], ["x 1, y 2", ""]]
 
 
 def test_without_a_split_its_stage_is_an_error(forty):
