@@ -143,4 +143,4 @@ def test_what_does_not_go_together(reviews):
     with pytest.raises(ValueError, match="data=FakeData gives images"):
         _trainer().test(_module(), FakeData())
     with pytest.raises(ValueError, match="data=CsvTextData gives texts, and a FinetuneModule takes images"):
-        _trainer().test(FinetuneModule(MLPBackbone(image_size=8), 2), reviews)
+        _trainer().test(FinetuneModule(MLPBackbone([8], image_size=8), 2), reviews)
