@@ -77,7 +77,7 @@ class Choosing(Asking):
     def build(self, model: LanguageModel, class_names: Sequence[str] | None) -> None:
         self.said = words_of(self.words, class_names)
         self.class_names = list(class_names or self.said)
-        if model.masked and self.demonstrations is None and not isinstance(self.score, TotalScore):
+        if model.masked and not isinstance(self.score, TotalScore):
             raise ValueError(f"score={type(self.score).__name__} compares lengths, but at a mask every word is one token; leave it out")
         if model.tokenizer is not None:  # a checkpoint is about to bring its own, and was checked before
             check_words(model, self.template, self.said)

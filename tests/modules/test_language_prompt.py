@@ -104,7 +104,7 @@ def test_a_checkpoint_of_trained_weights_needs_no_source(reviews, folder):
 
 def test_predictions_of_classes_and_of_texts(reviews):
     _trainer(callbacks=[PredictionWriter("classes.csv")]).predict(_module(), reviews)
-    rows = list(csv.DictReader(open("classes.csv")))
+    rows = list(csv.DictReader(Path("classes.csv").read_text().splitlines()))
     assert len(rows) == len(reviews.splits()["test"].fields)
     assert {row["class"] for row in rows} <= {*CLASSES}
 
@@ -115,7 +115,7 @@ def test_predictions_of_classes_and_of_texts(reviews):
     (found,) = _trainer().test(module, data, verbose=False)
     assert {"test/exact_match", "test/unparsed", "test/loss"} <= {*found}
     _trainer(callbacks=[PredictionWriter("texts.csv")]).predict(module, data)
-    rows = list(csv.DictReader(open("texts.csv")))
+    rows = list(csv.DictReader(Path("texts.csv").read_text().splitlines()))
     assert {*rows[0]} == {"path", "answer", "said"}
     assert len(rows) == len(data.splits()["test"].fields)
 
