@@ -34,7 +34,7 @@ class WordProblemData(TextData):
     Example:
         >>> rows = WordProblemData(steps=2, count=8).sources()["train"]
         >>> rows.fields[0]["equation"], rows.answer[0]
-        ('9 + 5 * 2 = 19', '19')
+        ('14 + 5 * 2 = 24', '24')
     """
 
     task = "generation"
