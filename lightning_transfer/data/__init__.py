@@ -10,6 +10,7 @@ from lightning_transfer.data.emoji import EmojiData
 from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.data.fake import FakeData
 from lightning_transfer.data.folder import FolderData
+from lightning_transfer.data.gsm8k import Gsm8kData
 from lightning_transfer.data.hub_text import HubTextData
 from lightning_transfer.data.nli import NliData
 from lightning_transfer.data.omniglot import OmniglotData
@@ -24,6 +25,7 @@ from lightning_transfer.data.text import TextData
 from lightning_transfer.data.torchvision import TorchvisionData
 from lightning_transfer.data.transforms import EvalTransform, ShiftTransform, TrainTransform, WholeTransform
 from lightning_transfer.data.unlabelled import UnlabelledData
+from lightning_transfer.data.word_problems import WordProblemData
 
 __all__ = [
     "ContrastiveTransform",
@@ -36,6 +38,7 @@ __all__ = [
     "EvalTransform",
     "FakeData",
     "FolderData",
+    "Gsm8kData",
     "HubTextData",
     "ImageData",
     "LogMel",
@@ -53,4 +56,5 @@ __all__ = [
     "TrainTransform",
     "UnlabelledData",
     "WholeTransform",
+    "WordProblemData",
 ]
