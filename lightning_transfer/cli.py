@@ -18,12 +18,17 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 import lightning_transfer.adapters
+import lightning_transfer.asking
 import lightning_transfer.backbones
+import lightning_transfer.choice_scores
 import lightning_transfer.data
+import lightning_transfer.demonstrations
 import lightning_transfer.edits
+import lightning_transfer.extraction
 import lightning_transfer.fewshot
 import lightning_transfer.heads
 import lightning_transfer.inner_loops
+import lightning_transfer.language
 import lightning_transfer.losses.distill
 import lightning_transfer.losses.pair
 import lightning_transfer.losses.supervised

@@ -15,7 +15,7 @@ from lightning_transfer.language import LanguageModel
 from lightning_transfer.language.shared import SharedPast
 from lightning_transfer.parts import Part
 from lightning_transfer.tasks import TextTask
-from lightning_transfer.templates import fields_of, fill, halves, read_template
+from lightning_transfer.templates import fields_of, fill, halves, read_template, unescaped
 
 Fields = Mapping[str, str]
 MARGIN = 4  # tokens that a text may have more behind another one than alone
@@ -66,8 +66,8 @@ class Asking(Part, ABC):
         if worked is not None and demonstrations is None:
             raise ValueError(f"worked={worked!r} is the template of demonstrations, and there are none; give some or leave it out")
         self.demonstrations = demonstrations
-        self.instruction = instruction
-        self.separator = separator
+        self.instruction = unescaped(instruction)
+        self.separator = unescaped(separator)
         self.kept = SharedPast()
         self.pool: TextRows | None = None
         self.dropped = 0

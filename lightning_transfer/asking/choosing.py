@@ -1,7 +1,6 @@
 """Asking for one of some classes: by how likely their words are."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -78,9 +77,9 @@ class Choosing(Asking):
     def build(self, model: LanguageModel, class_names: Sequence[str] | None) -> None:
         self.said = words_of(self.words, class_names)
         self.class_names = list(class_names or self.said)
-        if model.masked and self.demonstrations is None and not isinstance(self.score, TotalScore):
+        if model.masked and not isinstance(self.score, TotalScore):
             raise ValueError(f"score={type(self.score).__name__} compares lengths, but at a mask every word is one token; leave it out")
-        if model.tokenizer is not None:  # a checkpoint brings it, with words that were looked at
+        if model.tokenizer is not None:  # a checkpoint is about to bring its own, and was checked before
             check_words(model, self.template, self.said)
 
     def forget(self) -> None:
@@ -163,4 +162,4 @@ class Choosing(Asking):
             return None
         space = " " if premise and halves(self.template)[0].endswith((" ", "\n")) else ""
         alone: Scores = choice_scores(model, [premise + space] * len(choices), choices, kept=SharedPast())
-        return cast(Tensor, alone.log_prob)
+        return alone.log_prob

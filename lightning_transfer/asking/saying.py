@@ -18,7 +18,7 @@ from lightning_transfer.language.score import choice_scores
 from lightning_transfer.language.shared import SharedPast
 from lightning_transfer.metrics.text import saying_metrics
 from lightning_transfer.tasks import TextTask
-from lightning_transfer.templates import fields_of, fill, halves
+from lightning_transfer.templates import fields_of, fill, halves, unescaped
 
 SHOWN = 3  # answers without an answer, in the log
 
@@ -81,7 +81,7 @@ class Saying(Asking):
             )
         self.extraction = extraction or FirstLine()
         self.max_new_tokens = max_new_tokens
-        self.stop = [separator] if stop is None and separator else list(stop or ())
+        self.stop = [self.separator] if stop is None and separator else [unescaped(mark) for mark in stop or ()]
         self.temperature, self.samples, self.seed = temperature, samples, seed
         self.conclusion = conclusion
         self.shown = 0

@@ -168,7 +168,8 @@ class ImageData(Part, Loaders, ABC):
     @property
     def train_set(self) -> ImageDataset:
         """The training images, after `setup`."""
-        return self._sets["train"]
+        found: ImageDataset = self._sets["train"]
+        return found
 
     def prepare_data(self) -> None:
         for data in (*self.test_sets.values(), *self.same_class.values()):

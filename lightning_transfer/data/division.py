@@ -1,13 +1,34 @@
-"""How a set's images become training, validation and test, and how few labels remain."""
+"""How a set's samples become training, validation and test, and how few labels remain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from lightning_transfer.data.sources import ImageSource, Subset
 from lightning_transfer.data.splits import few_labels, few_percent, stratified_split
-from lightning_transfer.tasks import Task
+from lightning_transfer.tasks import Task, TextTask
+
+
+class Divisible(Protocol):
+    """A numbered collection of samples, as `ImageSource` is one.
+
+    Attributes:
+        targets: (N,) int64, or (N, K) float.
+        groups: N, or none; samples of one group stay on one side of every split.
+    """
+
+    targets: Tensor
+    groups: Sequence[str] | None
+
+    def __len__(self) -> int: ...
+
+    def subset(self: "S", indices: Tensor) -> "S":
+        """Those numbered so, in this order."""
+
+
+S = TypeVar("S", bound=Divisible)
 
 
 @dataclass(frozen=True)
@@ -20,6 +41,7 @@ class Division:
         labels_per_class: how many labelled training images of each class are used; all if not given.
         fraction: share of the training images that is used, of each class alike; all if not given.
         seed: of splits and of the choice of few labels.
+        samples: what the samples are, for messages.
 
     Raises:
         ValueError: for values out of range.
@@ -30,6 +52,7 @@ class Division:
     labels_per_class: int | None
     fraction: float | None
     seed: int
+    samples: str = "images"
 
     def __post_init__(self) -> None:
         if self.labels_per_class is not None and self.labels_per_class < 1:
@@ -45,7 +68,7 @@ class Division:
                 "give one"
             )
 
-    def divide(self, sources: dict[str, ImageSource], task: Task, class_names: list[str]) -> dict[str, ImageSource]:
+    def divide(self, sources: dict[str, S], task: Task | TextTask, class_names: list[str]) -> dict[str, S]:
         """Split off what is missing, and leave few labels.
 
         Args:
@@ -54,7 +77,7 @@ class Division:
             class_names: K.
 
         Returns:
-            `train`, `val` and `test`, as far as there are images
+            `train`, `val` and `test`, as far as there are samples
         """
         splits = {name: source for name, source in sources.items() if len(source)}
         if "train" in splits:
@@ -64,26 +87,29 @@ class Division:
             splits["train"] = self._few(splits["train"], task, class_names)
         return splits
 
-    def _split_off(self, name: str, share: float, train: ImageSource, task: Task) -> tuple[ImageSource, ImageSource]:
-        keep, out = stratified_split(_strata(train, task), share, self.seed, train.groups)
+    def _split_off(self, name: str, share: float, train: S, task: Task | TextTask) -> tuple[S, S]:
+        keep, out = stratified_split(strata(train, task), share, self.seed, train.groups)
         if not len(out):
             raise ValueError(
-                f"{name}_fraction={share} of {len(train)} images is none; raise it, or set it to 0 for no {name} split"
+                f"{name}_fraction={share} of {len(train)} {self.samples} is none; raise it, or set it to 0 for no {name} split"
             )
-        return Subset(train, keep), Subset(train, out)
+        return train.subset(keep), train.subset(out)
 
-    def _few(self, train: ImageSource, task: Task, class_names: list[str]) -> ImageSource:
+    def _few(self, train: S, task: Task | TextTask, class_names: list[str]) -> S:
         if self.labels_per_class is not None:
-            if task == "regression":
+            if task in _CLASSLESS:
                 raise ValueError(
-                    f"labels_per_class={self.labels_per_class}, but numbers have no classes; use fraction for few labels"
+                    f"labels_per_class={self.labels_per_class}, but {_CLASSLESS[task]} have no classes; use fraction for few labels"
                 )
-            return Subset(train, few_labels(train.targets, self.labels_per_class, self.seed, class_names))
+            return train.subset(few_labels(train.targets, self.labels_per_class, self.seed, class_names, self.samples))
         if self.fraction is not None and self.fraction < 1:
-            return Subset(train, few_percent(_strata(train, task), self.fraction, self.seed))
+            return train.subset(few_percent(strata(train, task), self.fraction, self.seed))
         return train
 
 
-def _strata(source: ImageSource, task: Task) -> Tensor:
-    """Targets that splits share out alike; numbers are shared out at random, as if all were of one class."""
-    return torch.zeros(len(source), dtype=torch.long) if task == "regression" else source.targets
+_CLASSLESS = {"regression": "numbers", "generation": "free answers"}
+
+
+def strata(source: Divisible, task: Task | TextTask) -> Tensor:
+    """Targets that splits share out alike; numbers and free answers are shared out at random, as if all were of one class."""
+    return torch.zeros(len(source), dtype=torch.long) if task in _CLASSLESS else source.targets

@@ -1,16 +1,16 @@
-"""From prepared images to batches: in an order that survives a resumed training, and without what cannot be read."""
+"""From prepared samples to batches: in an order that survives a resumed training, and without what cannot be read."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from lightning_transfer.checkpoint import check_hyperparameters, import_class, read_checkpoint
-from lightning_transfer.data.datasets import ImageDataset, collate
+from lightning_transfer.data.datasets import collate as collate_images
 from lightning_transfer.data.sampling import ExactBatches, ShuffledBatches
 from lightning_transfer.data.skip_log import SkipLog
 
@@ -19,18 +19,22 @@ class Loaders(LightningDataModule):
     """Loads the sets that `setup` has prepared: `train`, `val`, `predict`, and all others in the test.
 
     Attributes:
-        batch_size: images a step and process.
-        num_workers: processes that load images; 0 loads in this one.
+        batch_size: samples a step and process.
+        num_workers: processes that load samples; 0 loads in this one.
         on_error: whether an unreadable file stops the run, or is left out.
+        samples: what the samples are, for messages.
+        example: how to say on the command line what data there is, for messages.
     """
 
     batch_size: int
-    num_workers: int
-    on_error: Literal["raise", "skip"]
+    num_workers: int = 0
+    on_error: Literal["raise", "skip"] = "raise"
+    samples: ClassVar[str] = "images"
+    example: ClassVar[str] = "--data FolderData --data.root FOLDER --data.image_size 224"
 
     def __init__(self) -> None:
         super().__init__()
-        self._sets: dict[str, ImageDataset] = {}
+        self._sets: dict[str, Any] = {}
         self._first_epoch = 0
         self._log: SkipLog | None = None
 
@@ -45,21 +49,26 @@ class Loaders(LightningDataModule):
             kwargs: arguments that replace those in the checkpoint.
 
         Raises:
-            FileNotFoundError, ValueError: for a file that is no checkpoint, or one that was not trained on images.
+            FileNotFoundError, ValueError: for a file that is no checkpoint, or one that was not trained on such data.
         """
         hparams = read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
         check_hyperparameters(hparams, kwargs)
         concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else None
         if concrete is None or not issubclass(concrete, cls):
             raise ValueError(
-                f"ckpt_path={str(checkpoint_path)!r} was not trained on a datamodule of images, and does not say how they are "
-                "prepared; say it: --data FolderData --data.root FOLDER --data.image_size 224"
+                f"ckpt_path={str(checkpoint_path)!r} was not trained on a datamodule of {cls.samples}, and does not say how they are "
+                f"prepared; say it: {cls.example}"
             )
         data = super(Loaders, concrete).load_from_checkpoint(
             checkpoint_path, map_location="cpu", weights_only=True, **kwargs
         )
         data._first_epoch = 0  # that of the checkpoint is for a training that goes on
         return data
+
+    @staticmethod
+    def collate(items: Sequence[Any]) -> Any:
+        """Make a batch of items of a set."""
+        return collate_images(items)
 
     @property
     def skipped(self) -> list[str]:
@@ -72,11 +81,11 @@ class Loaders(LightningDataModule):
         return self._log
 
     @property
-    def sets(self) -> dict[str, ImageDataset]:
+    def sets(self) -> dict[str, Any]:
         """What `setup` has prepared, by name."""
         return self._sets
 
-    def numbered(self, data: ImageDataset, numbers: Sequence[int]) -> DataLoader[Any]:
+    def numbered(self, data: Any, numbers: Sequence[int]) -> DataLoader[Any]:
         """Load items of a set by their numbers, in this order."""
         return self._load(data, batch_size=self.batch_size, sampler=numbers, persistent_workers=False)
 
@@ -117,7 +126,7 @@ class Loaders(LightningDataModule):
 
     def _load(self, data: Any, **options: Any) -> DataLoader[Any]:
         usual: dict[str, Any] = {
-            "collate_fn": collate,
+            "collate_fn": self.collate,
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
         }

@@ -35,6 +35,10 @@ class ImageSource(ABC):
     def image(self, index: int) -> Tensor:
         """Return image `index` as uint8 (3, H, W)."""
 
+    def subset(self, indices: Tensor) -> "ImageSource":
+        """Those numbered so, (N,), in this order."""
+        return Subset(self, indices)
+
     def version(self, index: int) -> bytes:
         """What changes when image `index` does: its pixels, or whatever tells sooner."""
         image = self.image(index)

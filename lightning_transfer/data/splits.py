@@ -46,14 +46,17 @@ def stratified_split(
     return torch.nonzero(~mask).flatten(), torch.nonzero(mask).flatten()
 
 
-def few_labels(targets: Tensor, per_class: int, seed: int, class_names: Sequence[str]) -> Tensor:
-    """Choose `per_class` images of every class; the choice of 5 is part of the choice of 10 of the same seed.
+def few_labels(
+    targets: Tensor, per_class: int, seed: int, class_names: Sequence[str], samples: str = "images"
+) -> Tensor:
+    """Choose `per_class` samples of every class; the choice of 5 is part of the choice of 10 of the same seed.
 
     Args:
         targets: (N,) class numbers, or (N, K); there images are added until each class has its number.
         per_class: images a class, ≥ 1.
         seed: of the choice.
         class_names: K, for the error.
+        samples: what the samples are, for the error.
 
     Returns:
         sorted indices
@@ -66,7 +69,7 @@ def few_labels(targets: Tensor, per_class: int, seed: int, class_names: Sequence
     if counts[least] < per_class:
         remedy = f"at most {int(counts[least])} would do" if counts[least] else "add some, or take the class out"
         raise ValueError(
-            f"labels_per_class={per_class}, but class {class_names[least]!r} has {int(counts[least])} training images; "
+            f"labels_per_class={per_class}, but class {class_names[least]!r} has {int(counts[least])} training {samples}; "
             + remedy
         )
     order = _order(len(targets), seed)
@@ -92,6 +95,25 @@ def few_percent(targets: Tensor, fraction: float, seed: int) -> Tensor:
     classes = _one_label(targets)[order]
     strata = [order[classes == k] for k in sorted(set(classes.tolist()))]
     return torch.cat([stratum[: max(1, round(fraction * len(stratum)))] for stratum in strata]).sort().values
+
+
+def few_rows(targets: Tensor, count: int, seed: int) -> Tensor:
+    """Choose `count` samples that the classes share as they do the whole; fewer are part of more of the same seed.
+
+    Args:
+        targets: (N,) class numbers.
+        count: samples to keep, in [1, N].
+        seed: of the choice.
+
+    Returns:
+        sorted indices
+    """
+    order = _order(len(targets), seed)
+    place = torch.empty(len(targets), dtype=torch.double)
+    for k in sorted(set(targets.tolist())):
+        members = order[targets[order] == k]
+        place[members] = (torch.arange(len(members), dtype=torch.double) + 0.5) / len(members)
+    return order[place[order].argsort(stable=True)[:count]].sort().values
 
 
 def class_counts(targets: Tensor, num_classes: int) -> Tensor:

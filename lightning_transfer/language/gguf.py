@@ -77,7 +77,8 @@ def _convert(path: Path, folder: Path) -> None:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ValueError(f"name={str(path)!r} cannot be read as a GGUF model: {str(error).splitlines()[0]}") from error
     plain = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
+    made: Any = AutoModelForCausalLM
+    model = made.from_config(AutoConfig.for_model(**plain))
     model.load_state_dict(read.state_dict())
     model.tie_weights()
     model.save_pretrained(folder)

@@ -73,7 +73,7 @@ class LanguageModel(Part, nn.Module):
             tokenizer: that neither cuts nor pads.
             special: numbers of the tokens `begin`, `end` and `mask`, as far as there are.
         """
-        made = cls.__new__(cls)
+        made: LanguageModel = cls.__new__(cls)
         nn.Module.__init__(made)
         made.source = None
         architecture = type(model).__name__

@@ -59,7 +59,7 @@ def as_cache(past: Past | None) -> Any:
     """What transformers reads on behind; it makes new tensors and leaves these as they are."""
     from transformers import DynamicCache
 
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     for layer, (keys, values) in enumerate(past.layers if past is not None else ()):
         cache.update(keys[:, :, :0], values[:, :, :0], layer)  # makes the layer; its contents are put in without a copy
         cache.layers[layer].keys, cache.layers[layer].values = keys, values

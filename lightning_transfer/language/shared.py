@@ -37,7 +37,7 @@ class SharedPast:
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> int:
     """How many first tokens all rows have in common."""
-    first, last = min(rows), max(rows)
+    first, last = min(map(list, rows)), max(map(list, rows))
     for i, (one, other) in enumerate(zip(first, last, strict=False)):
         if one != other:
             return i

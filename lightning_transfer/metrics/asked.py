@@ -14,7 +14,7 @@ from lightning_transfer.metrics.classification import classification_metrics
 class CalibratedAccuracy(MulticlassAccuracy):
     """The share of samples whose calibrated answer is right."""
 
-    def update(self, calibrated: Tensor, target: Tensor) -> None:  # type: ignore[override]
+    def update(self, calibrated: Tensor, target: Tensor) -> None:
         super().update(calibrated, target)
 
 

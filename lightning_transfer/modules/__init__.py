@@ -6,6 +6,7 @@ from lightning_transfer.modules.distill import DistillModule
 from lightning_transfer.modules.few_shot import FewShotModule
 from lightning_transfer.modules.finetune import FinetuneModule
 from lightning_transfer.modules.image_text import ImageTextModule
+from lightning_transfer.modules.language_prompt import LanguagePromptModule
 from lightning_transfer.modules.visual_prompt import VisualPromptModule
 from lightning_transfer.modules.zero_shot import ZeroShotModule
 
@@ -15,6 +16,7 @@ __all__ = [
     "FewShotModule",
     "FinetuneModule",
     "ImageTextModule",
+    "LanguagePromptModule",
     "TransferModule",
     "VisualPromptModule",
     "ZeroShotModule",

@@ -24,6 +24,7 @@ from lightning_transfer.checkpoint import (
 )
 from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
 from lightning_transfer.data.episodes import EpisodeData
+from lightning_transfer.data.text import TextData
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
 from lightning_transfer.optim import Optim, group_table
 from lightning_transfer.parts import Part, describe
@@ -50,6 +51,7 @@ class TransferModule(Part, LightningModule, ABC):
 
     model: nn.Module
     _nothing: Tensor | None = None  # see `train_without_weights`
+    textual: bool = False  # whether batches are texts
     episodic: bool = False  # whether batches of validation, test and prediction are episodes
     adapted: tuple[str, ...] = ()  # beginnings of the names of what `AdapterCheckpoint` writes even if it did not move
 
@@ -307,10 +309,14 @@ def check_range(image: Tensor) -> None:
 
 
 def _check_data(data: Any, module: TransferModule) -> None:
-    """Refuse episodes for a module of images, and the reverse."""
+    """Refuse episodes or texts for a module of images, and the reverse."""
+    given, wanted = type(data).__name__, type(module).__name__
+    if data is not None and isinstance(data, TextData) != module.textual:
+        gives, takes = ("images", "texts") if module.textual else ("texts", "images")
+        remedy = "CsvTextData reads them from a file" if module.textual else "a LanguagePromptModule takes texts"
+        raise ValueError(f"data={given} gives {gives}, and a {wanted} takes {takes}; {remedy}")
     if data is None or isinstance(data, EpisodeData) == module.episodic:
         return
-    given, wanted = type(data).__name__, type(module).__name__
     if module.episodic:
         raise ValueError(
             f"data={given} gives images, and a {wanted} is asked episodes; put it into EpisodeData: EpisodeData(data={given}(...))"

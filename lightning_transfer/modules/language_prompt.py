@@ -53,6 +53,7 @@ class LanguagePromptModule(TransferModule):
     """
 
     model: AskedModel
+    textual = True
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class LanguagePromptModule(TransferModule):
         if num_classes and class_names and num_classes != len(class_names):
             raise ValueError(f"num_classes={num_classes}, but class_names has {len(class_names)}: {class_names[:5]}")
         super().__init__(
-            max(1, num_classes or len(class_names or getattr(asking, "said", ()))),
+            max(1, num_classes or len(class_names or ())),
             class_names or None,
             None,
             "classification",
@@ -93,16 +94,11 @@ class LanguagePromptModule(TransferModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TextData):
-            raise ValueError(f"data={type(data).__name__} gives no texts, which a LanguagePromptModule is asked; take CsvTextData for example")
+            raise ValueError("a LanguagePromptModule is asked texts of a datamodule, CsvTextData for example, and there is none")
         pool = data.splits().get("train") if self.asking.demonstrations is not None else None
         self.asking.prepare(pool, data.class_names, data.inputs)
-
-    def on_fit_start(self) -> None:
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
-            raise ValueError("edits froze all of the model, so nothing is left to learn; `lightning-transfer test` and `predict` need no training")
-        super().on_fit_start()
 
     def on_validation_start(self) -> None:
         self.asking.forget()

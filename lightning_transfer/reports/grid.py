@@ -29,8 +29,8 @@ def draw_grid(
     axes = figure.subplots()
     drawn = axes.imshow(values.numpy(), cmap="viridis", aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), [shortened(name, 26) for name in columns], rotation=45, fontsize=7)
-    for label in axes.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
+    for tick in axes.get_xticklabels():
+        tick.set(ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), [shortened(name, 44) for name in rows], fontsize=7)
     middle = (values.max() + values.min()) / 2
     for i, row in enumerate(values.tolist()):

