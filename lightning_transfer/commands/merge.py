@@ -35,7 +35,9 @@ def merge(ckpt_path: str, out: str) -> None:
         raise ValueError(f"ckpt_path={ckpt_path!r} holds nothing to merge: its edits ({named}) insert no layers")
     for cls in inserted:
         cls.fold(module.model)
-    hparams["edits"] = [left for edit, cls in zip(edits, classes, strict=True) if (left := _left(edit, cls)) is not None]
+    hparams["edits"] = [
+        left for edit, cls in zip(edits, classes, strict=True) if (left := _left(edit, cls)) is not None
+    ]
     merged = {"hyper_parameters": hparams, "state_dict": module.state_dict()}
     leave_out_frozen(merged, module)
     write_changed({k: v for k, v in checkpoint.items() if k != "left_out"}, Path(out), **merged)
@@ -47,4 +49,6 @@ def _left(edit: dict[str, Any], cls: type) -> dict[str, Any] | None:
     if not issubclass(cls, Insertion):
         return edit
     left = cls.left(dict(edit.get("init_args") or {}))
-    return None if left is None else {"class_path": f"{left[0].__module__}.{left[0].__qualname__}", "init_args": left[1]}
+    return (
+        None if left is None else {"class_path": f"{left[0].__module__}.{left[0].__qualname__}", "init_args": left[1]}
+    )

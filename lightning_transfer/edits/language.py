@@ -49,7 +49,9 @@ def language_model(model: nn.Module, edit: ModelEdit) -> LanguageModel:
             "goes in front of an image's patches"
         )
     if backbone.prompt is not None:
-        raise ValueError(f"edits: {name} finds a {type(backbone.prompt).__name__} in front of the texts already; give one of them")
+        raise ValueError(
+            f"edits: {name} finds a {type(backbone.prompt).__name__} in front of the texts already; give one of them"
+        )
     return backbone
 
 

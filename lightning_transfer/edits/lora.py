@@ -76,9 +76,8 @@ class LoRA(Insertion):
     def _choose(self, backbone: nn.Module) -> list[str]:
         """Names of the layers to adapt, relative to the backbone; says which had to be left out."""
         kinds = (nn.Linear, nn.Conv2d, *_transposed())
-        layers = {
-            name: m for name, m in backbone.named_modules() if isinstance(m, kinds) and not m.weight.requires_grad
-        }
+        layers: dict[str, Any] = {name: m for name, m in backbone.named_modules() if isinstance(m, kinds)}
+        layers = {name: m for name, m in layers.items() if not m.weight.requires_grad}
         if self.targets is None:
             stem = next((name for name, m in layers.items() if isinstance(m, nn.Conv2d)), None)
             scores = getattr(getattr(backbone, "model", None), "get_output_embeddings", lambda: None)()

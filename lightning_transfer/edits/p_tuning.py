@@ -36,7 +36,9 @@ class PTuning(Insertion):
     def __init__(self, tokens: int = 20, hidden: int | None = None) -> None:
         check_tokens("PTuning", tokens, None)
         if hidden is not None and (hidden < 2 or hidden % 2):
-            raise ValueError(f"hidden={hidden} of PTuning must be even and at least 2: half of it is for each direction")
+            raise ValueError(
+                f"hidden={hidden} of PTuning must be even and at least 2: half of it is for each direction"
+            )
         self.tokens = tokens
         self.hidden = hidden
 

@@ -13,15 +13,18 @@ from lightning_transfer.language.past import Past
 
 Start = Literal["closed", "text", "random"]
 _USUAL = 20
-_CLOSED = 1e-6  # weight of a column: its logarithm is -13.8
+_CLOSED = 1e-20  # weight of a column; a text's first token, which attends to itself alone, can make 10^10 times as much of it as others
 _PACE = 10.0  # a column's weight over its parameter: with 1 it opens slowly, with 100 the first step of Adam may already disturb the model
+_STEEPEST = (
+    0.1  # of a weight's gradient: at that first token it is huge, and Adam would remember it for hundreds of steps
+)
 
 
 class PrefixTuning(Insertion):
     """Freeze a language model and train keys and values of P columns in each of its layers, which all texts attend to (prefix tuning).
 
-    Three starts: `closed` columns are multiplied in the softmax by a weight that is learned and begins at 10^-6, so that the model says at
-    first what it says without them; they hold keys and values of the text, or of common tokens. With `text` they are those of the text as
+    Three starts: `closed` columns are multiplied in the softmax by a weight that is learned and begins at 10^-20, so that the model says at
+    first what it says without them; they hold keys and values of the text, or of common tokens, read behind one token more. With `text` they are those of the text as
     the model reads it, with weight 1, and the model says at first what it says behind it. `random` ones are normal with each layer's
     standard deviations, and disturb the model at first.
 
@@ -72,7 +75,10 @@ class PrefixTuning(Insertion):
             )
         freeze_untouched(backbone)
         ids = first_tokens(backbone, self.tokens, self.text, "PrefixTuning", _USUAL)
-        keys, values = _read(backbone, ids)
+        # the first column of all is where attention goes that has nowhere else to: a text has one itself, and two would disturb it
+        keys, values = (
+            _read(backbone, ids) if self.start == "text" else _read(backbone, torch.cat([ids[:1], ids]), skip=1)
+        )
         if self.start == "random":
             keys, values = (torch.randn_like(t) * t.std(dim=(1, 2, 3), keepdim=True) for t in (keys, values))
         prompt = KeysValues(keys, values, _CLOSED if self.start == "closed" else None)
@@ -141,16 +147,25 @@ class KeysValues(Sized):
         layers = tuple(zip(keys, values, strict=True))
         if self.gate is None:
             return Past(layers)
-        # either sign of a gate is a weight, and that of none has no logarithm
-        return Past(layers, bias=(_PACE * self.gate.float().abs()).clamp(min=1e-37).log(), skipped=self.length)
+        weight = _PACE * self.gate.float().abs()  # either sign is a weight
+        if weight.requires_grad:
+            weight.register_hook(_bounded)
+        return Past(layers, bias=weight.clamp(min=1e-37).log(), skipped=self.length)
+
+
+def _bounded(gradient: Tensor) -> Tensor:
+    return gradient.clamp(-_STEEPEST, _STEEPEST)
 
 
 @torch.no_grad()
-def _read(backbone: LanguageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of tokens (P,) as the model reads them, each (L, heads, P, width)."""
+def _read(backbone: LanguageModel, ids: Tensor, skip: int = 0) -> tuple[Tensor, Tensor]:
+    """Keys and values of tokens (P,) as the model reads them, without the first columns, each (L, heads, P - skip, width)."""
     layers = backbone.read(ids[None].to(backbone.device), torch.tensor([len(ids)]))[1].layers
     shapes = {(tuple(key.shape), tuple(value.shape)) for key, value in layers}
     if len(shapes) > 1:
         found = ", ".join(f"{key[1]} heads of {key[3]}" for key, _ in sorted(shapes))
-        raise ValueError(f"edits: PrefixTuning takes models whose layers have keys of one shape, but here they have {found}; take SoftPrompt")
-    return tuple(torch.cat([pair[i].float() for pair in layers]) for i in (0, 1))  # type: ignore[return-value]
+        raise ValueError(
+            f"edits: PrefixTuning takes models whose layers have keys of one shape, but here they have {found}; take SoftPrompt"
+        )
+    keys, values = (torch.cat([pair[i].float() for pair in layers])[:, :, skip:] for i in (0, 1))
+    return keys, values

@@ -2,7 +2,6 @@
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from lightning_transfer.contracts import ModelEdit
@@ -55,7 +54,7 @@ class SoftPrompt(ModelEdit):
 
     def _draw(self, backbone: LanguageModel) -> Tensor:
         """Entries (P, D) to begin with."""
-        known = backbone.model.get_input_embeddings().weight.detach().float()
+        known: Tensor = backbone.model.get_input_embeddings().weight.detach().float()
         entries = known[first_tokens(backbone, self.tokens, self.text, "SoftPrompt", _USUAL)]
         if self.text is not None or self.init == "vocabulary":
             return entries

@@ -69,8 +69,12 @@ def restore_frozen(checkpoint: dict[str, Any], module: nn.Module) -> None:
         return
     backbone = _language_model(module)
     if backbone is None:
-        raise ValueError(f"the checkpoint was written without the weights of a language model, {record['name']!r}, and here is none")
-    held = dict(chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)))
+        raise ValueError(
+            f"the checkpoint was written without the weights of a language model, {record['name']!r}, and here is none"
+        )
+    held: dict[str, Any] = dict(
+        chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+    )
     if backbone.tokenizer is not None:
         held[_PLACE + _TOKENIZER] = backbone.get_extra_state()
     own = {_in_source(name): held[name] for name in record["names"] if name in held}
@@ -100,7 +104,7 @@ def _read_again(backbone: LanguageModel, record: Mapping[str, Any]) -> dict[str,
 
 
 def _are(found: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    return of_marks({name: _mark(value) for name, value in found.items()}) == record["sha256"]
+    return of_marks({name: _mark(value) for name, value in found.items()}) == str(record["sha256"])
 
 
 def _mark(value: Any) -> str:

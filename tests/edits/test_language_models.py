@@ -30,8 +30,10 @@ def adapted(model):
 
 def scores(backbone):
     ids = torch.arange(4, 16)[None]
-    return backbone.fill(torch.cat([ids, torch.tensor([[1]])], 1), torch.tensor([13])) if backbone.masked else (
-        backbone.read(ids, torch.tensor([12]))[0]
+    return (
+        backbone.fill(torch.cat([ids, torch.tensor([[1]])], 1), torch.tensor([13]))
+        if backbone.masked
+        else (backbone.read(ids, torch.tensor([12]))[0])
     )
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from tiny import bert, llama
 from torch import nn
 
 from lightning_transfer.edits import PTuning, SoftPrompt
-from tiny import bert, llama
 
 
 class Holder(nn.Module):

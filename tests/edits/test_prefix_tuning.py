@@ -2,12 +2,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tiny import bert, gpt2, llama
 from torch import nn
 from torch.nn.functional import kl_div
 
 from lightning_transfer.checkpoint import weights_from_checkpoint
 from lightning_transfer.edits import PrefixTuning
-from tiny import bert, gpt2, llama
 
 TEXT, QUERY = "Review: a great film.", " It was dull and bad."
 
@@ -79,25 +79,27 @@ def test_begun_with_a_text_it_is_that_text(make, hidden):
     torch.testing.assert_close(read(backbone), hard, rtol=1e-4, atol=1e-4)
 
 
-def test_a_closed_prefix_that_is_opened_is_attended_to_like_its_text():
+def test_a_closed_prefix_that_is_opened_is_its_text_without_what_comes_first():
     backbone = llama()
     Holder(backbone, PrefixTuning(text=TEXT, start="closed"))
-    twin = llama()
-    Holder(twin, PrefixTuning(text=TEXT, start="text"))
     with torch.no_grad():
-        backbone.prompt.gate.fill_(0.1)
-    closed, text = backbone.begin(), twin.begin()
-    assert torch.equal(closed.bias, torch.zeros(text.length))
-    assert all(torch.equal(a, b) for i in (0, 1) for a, b in zip(closed.layers[i], text.layers[i], strict=True))
+        backbone.prompt.gate.fill_(0.1)  # a tenth of the weight
+    past, ids = backbone.begin(), backbone.encode([TEXT], marks=False)[0]
+    assert torch.equal(past.bias, torch.zeros(len(ids)))
+    whole = backbone.read(torch.tensor([ids[:1] + ids]), torch.tensor([len(ids) + 1]))[1]
+    for found, wanted in zip(past.layers, whole.layers, strict=True):
+        assert all(torch.equal(a, b[:, :, 1:]) for a, b in zip(found, wanted, strict=True))
     with torch.no_grad():
         backbone.prompt.gate.neg_()  # the sign says nothing
-    assert torch.equal(backbone.begin().bias, closed.bias)
+    assert torch.equal(backbone.begin().bias, past.bias)
 
 
 def test_has_the_shapes_of_grouped_heads():
     backbone = llama()
     Holder(backbone, PrefixTuning(5))
-    assert backbone.prompt.key.shape == backbone.prompt.value.shape == (2, 2, 5, 8)  # layers, key heads, P, width of 4 heads of 32
+    assert (
+        backbone.prompt.key.shape == backbone.prompt.value.shape == (2, 2, 5, 8)
+    )  # layers, key heads, P, width of 4 heads of 32
     assert [tuple(key.shape) for key, _ in backbone.begin().layers] == [(1, 2, 5, 8)] * 2
     assert backbone.prompt.length == backbone.begin().length == 5
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tiny import bert, gpt2, llama
 from torch import nn
 
 from lightning_transfer import TimmBackbone
@@ -7,7 +8,6 @@ from lightning_transfer.checkpoint import weights_from_checkpoint
 from lightning_transfer.edits import FreezeBackbone, LoRA, SoftPrompt
 from lightning_transfer.edits.language import common_tokens
 from lightning_transfer.optim import ParamGroups
-from tiny import bert, gpt2, llama
 
 TEXT, QUERY = "Review: a great film.", " It was dull and bad."
 
@@ -131,10 +131,12 @@ def trained(model):
 
 
 def test_is_a_group_of_its_own_without_decay():
-    (group,) = ParamGroups()(Holder(llama(), SoftPrompt(2)))
-    assert group["name"] == "prompt/no_decay"
-    assert group["weight_decay"] == 0
-    assert [p.shape[0] for p in group["params"]] == [2]
+    for groups in (ParamGroups(), ParamGroups(by_stage=True), ParamGroups(layer_decay=0.5)):
+        (group,) = groups(Holder(llama(), SoftPrompt(2)))
+        assert group["name"] == "prompt/no_decay"
+        assert group["weight_decay"] == 0
+        assert group["lr_factor"] == 1
+        assert [p.shape[0] for p in group["params"]] == [2]
 
 
 def test_freezing_the_backbone_freezes_it_too():

@@ -151,7 +151,9 @@ def test_models_without_a_source_or_all_of_which_trains_are_kept_whole(fitted, e
 def test_another_source_gets_a_sentence(fitted, source):
     _, path = fitted(SoftPrompt(3))
     save(llama(seed=1), source)
-    with pytest.raises(ValueError, match=r"without the frozen weights of the language model .*source', and those of .* are others now"):
+    with pytest.raises(
+        ValueError, match=r"without the frozen weights of the language model .*source', and those of .* are others now"
+    ):
         TransferModule.load_from_checkpoint(path)
     with pytest.raises(ValueError, match="are others now"):
         TransferModule.load_from_checkpoint(path, backbone=LanguageModel(source))
@@ -170,7 +172,7 @@ def test_a_source_that_is_gone_gets_a_sentence_and_one_that_moved_is_given(fitte
 
 
 def test_a_whole_checkpoint_of_a_source_that_is_gone_stays_whole(fitted, source, tmp_path):
-    module, path = fitted()
+    module, _ = fitted()
     (tmp_path / "source").rename(tmp_path / "moved")
     module.requires_grad_(False)
     checkpoint = {"state_dict": module.state_dict()}
