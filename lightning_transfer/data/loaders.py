@@ -119,12 +119,12 @@ class Loaders(LightningDataModule):
         return self._load(data, often, batch_sampler=batches)
 
     def _load(self, data: Any, often: bool = True, **options: Any) -> DataLoader[Any]:
-        options = {"collate_fn": collate, "num_workers": self._workers(data)} | options
+        options = {"collate_fn": collate, "num_workers": self._workers(data), **options}
         persistent = often and options["num_workers"] > 0
         return DataLoader(data, pin_memory=torch.cuda.is_available(), persistent_workers=persistent, **options)
 
     def _workers(self, data: Any) -> int:
-        """None for rows of a tensor: they would only hand them on, and know nothing of those that come after they have begun."""
+        """Processes that load a set; 0 where it gives out rows of a tensor, for they would only hand them on, and know nothing of those that come after they have begun."""
         images = getattr(data, "images", data)  # those of episodes
         ahead = any(images is self._sets.get(name) for name in self.embedded_first)
         return 0 if ahead or getattr(images, "embeddings", None) is not None else self.num_workers
