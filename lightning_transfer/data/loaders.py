@@ -124,7 +124,10 @@ class Loaders(LightningDataModule):
         return DataLoader(data, pin_memory=torch.cuda.is_available(), persistent_workers=persistent, **options)
 
     def _workers(self, data: Any) -> int:
-        """Processes that load a set; 0 where it gives out rows of a tensor, for they would only hand them on, and know nothing of those that come after they have begun."""
+        """Processes that load a set.
+
+        None where it gives out rows of a tensor: they would only hand them on, and know nothing of those that come after they have begun.
+        """
         images = getattr(data, "images", data)  # those of episodes
         ahead = any(images is self._sets.get(name) for name in self.embedded_first)
         return 0 if ahead or getattr(images, "embeddings", None) is not None else self.num_workers
