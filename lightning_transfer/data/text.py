@@ -17,7 +17,7 @@ from lightning_transfer.data.division import Division, strata
 from lightning_transfer.data.loaders import Loaders
 from lightning_transfer.data.splits import class_counts, few_rows
 from lightning_transfer.data.summary import summarise
-from lightning_transfer.data.text_set import RowSource, TextSet, collate_text
+from lightning_transfer.data.text_set import RowSource, TextSet, collate_text, same_text
 from lightning_transfer.data.text_table import TextTable, read_table
 from lightning_transfer.parts import Part
 from lightning_transfer.tasks import TextTask
@@ -119,10 +119,13 @@ class TextData(Part, Loaders, ABC):
 
     def _divided(self) -> dict[str, RowSource]:
         if not self._sources:
-            sources = {name: RowSource(rows, self.inputs) for name, rows in self.sources().items()}
+            sources = {name: self._source(rows) for name, rows in self.sources().items()}
             divided = self.division.divide(sources, self.task, self.class_names)
             self._sources = {name: self._some(name, source) for name, source in divided.items()}
         return self._sources
+
+    def _source(self, rows: TextRows) -> RowSource:
+        return RowSource(rows, [same_text(fields, self.inputs) for fields in rows.fields])
 
     def _some(self, name: str, source: RowSource) -> RowSource:
         count = self.rows_of.get(name)

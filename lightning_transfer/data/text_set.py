@@ -38,20 +38,21 @@ class RowSource:
 
     Args:
         rows: N.
-        inputs: the fields that tell rows apart.
+        groups: N; what each row says.
     """
 
-    def __init__(self, rows: TextRows, inputs: Sequence[str]) -> None:
-        self.rows, self.inputs = rows, inputs
+    def __init__(self, rows: TextRows, groups: Sequence[str]) -> None:
+        self.rows = rows
         self.targets = rows.target
-        self.groups: Sequence[str] | None = [same_text(fields, inputs) for fields in rows.fields]
+        self.groups: Sequence[str] | None = groups
 
     def __len__(self) -> int:
         return len(self.rows.fields)
 
     def subset(self, indices: Tensor) -> "RowSource":
         """Those numbered so, (n,), in this order."""
-        return RowSource(take(self.rows, indices.tolist()), self.inputs)
+        numbers = indices.tolist()
+        return RowSource(take(self.rows, numbers), [self.groups[i] for i in numbers] if self.groups else [])
 
 
 Item = tuple[Mapping[str, str], Tensor, str | None, str, int]

@@ -87,7 +87,7 @@ def draw_problem(template: Template, generator: random.Random) -> Problem:
         template: of the problem.
         generator: of whatever is drawn.
     """
-    numbers = {}
+    numbers: dict[str, int] = {}
     while not numbers or min(numbers.values()) < 1:  # nobody gives away more than everything but one
         numbers = {letter: generator.randint(*bounds) for letter, bounds in template.numbers.items()}
         terms = {letter: str(number) for letter, number in numbers.items()}

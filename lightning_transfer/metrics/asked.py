@@ -1,5 +1,6 @@
 """What is measured where a language model chooses: raw and calibrated, whether it tells classes apart at all, and which it prefers."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+from torchmetrics.utilities import dim_zero_cat
 
 from lightning_transfer.metrics.classification import classification_metrics
 
@@ -70,13 +72,20 @@ def choosing_metrics(class_names: Sequence[str], calibrated: bool) -> MetricColl
 
 
 class _AUROC(MulticlassAUROC):
-    """Of log-odds, which do not round to 0 and 1 as probabilities do."""
+    """Of log-odds, which do not round to 0 and 1 as probabilities do; not a number where all samples are of one class."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         odds = preds.double().log_softmax(dim=-1)
         others = torch.stack([_without(odds, k).logsumexp(dim=-1) for k in range(odds.shape[1])], dim=1)
         squashed = (odds - others).atan() / torch.pi + 0.5  # torchmetrics would put logits through a softmax
         super().update(squashed, target)
+
+    def compute(self) -> Tensor:  # type: ignore[override]
+        if len(torch.unique(dim_zero_cat(self.target))) < 2:
+            return torch.tensor(torch.nan, device=self.device)
+        with warnings.catch_warnings():  # of classes that do not occur, which the mean leaves out
+            warnings.simplefilter("ignore")
+            return super().compute()
 
 
 def _without(values: Tensor, k: int) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_transfer.data.splits import few_labels, stratified_split
+from lightning_transfer.data.splits import few_labels, few_rows, stratified_split
 
 TARGETS = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
 
@@ -57,3 +57,13 @@ def test_images_of_several_labels_are_split_by_their_rarest():
     targets[20:30, 2] = 1
     _, out = stratified_split(targets, 0.2, seed=0)
     assert targets[out].sum(0).tolist() == [20, 4, 2]
+
+
+def test_few_rows_are_exact_nested_and_shared_as_the_whole():
+    targets = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
+    five, ten, fifty = (few_rows(targets, n, 3) for n in (5, 10, 50))
+    assert {*five.tolist()} < {*ten.tolist()} < {*fifty.tolist()}
+    assert torch.bincount(targets[ten]).tolist() == [6, 3, 1]
+    assert torch.bincount(targets[fifty]).tolist() == [30, 15, 5]
+    assert few_rows(targets, 100, 3).tolist() == list(range(100))
+    assert few_rows(targets, 10, 4).tolist() != ten.tolist()

@@ -81,6 +81,6 @@ def bert(seed: int = 0) -> LanguageModel:
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=128,
+        max_position_embeddings=256,
     )
     return LanguageModel.of(_calm(BertForMaskedLM(config)), tokenizer(masked=True), SPECIAL)
