@@ -57,6 +57,11 @@ class Loaders(LightningDataModule):
         hparams = read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
         check_hyperparameters(hparams, kwargs)
         concrete = import_class(hparams["_class_path"]) if "_class_path" in hparams else None
+        if concrete is not None and issubclass(concrete, Loaders) and concrete.samples != cls.samples:
+            raise ValueError(
+                f"ckpt_path={str(checkpoint_path)!r} was trained on {concrete.__name__}, which gives {concrete.samples}, and here "
+                f"{cls.samples} are looked at; `lightning-transfer test` and `predict` take it"
+            )
         if concrete is None or not issubclass(concrete, cls):
             raise ValueError(
                 f"ckpt_path={str(checkpoint_path)!r} was not trained on a datamodule of {cls.samples}, and does not say how they are "

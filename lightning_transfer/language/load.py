@@ -1,5 +1,7 @@
 """Language models and their tokenizers by name: from the hub, a folder, a GGUF file or an installed package."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -46,9 +48,10 @@ def load(name: str, kind: Kind, dtype: DType) -> Loaded:
             config = transformers.AutoConfig.from_pretrained(place)
             known = kind_of(config, name) if kind == "auto" else kind
             made = transformers.AutoTokenizer.from_pretrained(place)
-            model, report = _class(known).from_pretrained(
-                place, dtype=dtype, use_safetensors=True, output_loading_info=True
-            )
+            with _without_bar(transformers):
+                model, report = _class(known).from_pretrained(
+                    place, dtype=dtype, use_safetensors=True, output_loading_info=True
+                )
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
             f"name={name!r} cannot be had: {str(error).splitlines()[0]} (give a name on the Hugging Face hub, a folder that save_pretrained "
@@ -91,6 +94,19 @@ def build(config: dict[str, Any], kind: Literal["causal", "masked"], dtype: DTyp
     transformers = _transformers()
     known = transformers.AutoConfig.for_model(**config)
     return _class(kind).from_config(known).to(getattr(torch, dtype))
+
+
+@contextmanager
+def _without_bar(transformers: Any) -> Iterator[None]:
+    """A bar for what takes a fraction of a second would be all that the log of a run begins with."""
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
 
 
 def _transformers() -> Any:

@@ -32,6 +32,10 @@ class CheckpointTeacher(Teacher):
             module: Any = TransferModule.load_from_checkpoint(self.path, map_location="cpu")
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"teacher: {error}") from error
+        if module.textual:
+            raise ValueError(
+                f"teacher: {self.path!r} holds a {type(module).__name__}, which reads texts; a teacher sees images"
+            )
         if module.task != "classification":
             raise ValueError(f"teacher: {self.path!r} was trained with task={module.task}; distillation wants classes")
         self.fingerprint()

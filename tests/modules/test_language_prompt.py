@@ -13,11 +13,12 @@ from lightning_transfer import FinetuneModule, LanguagePromptModule, Optim
 from lightning_transfer.asking import Choosing, Saying
 from lightning_transfer.backbones import MLPBackbone
 from lightning_transfer.callbacks import PredictionWriter
-from lightning_transfer.data import CsvTextData, FakeData
+from lightning_transfer.data import CsvTextData, FakeData, ImageData
 from lightning_transfer.demonstrations import RandomDemonstrations
 from lightning_transfer.edits import FreezeBackbone, SoftPrompt
 from lightning_transfer.language import LanguageModel
 from lightning_transfer.penalties import L2SP
+from lightning_transfer.teachers import CheckpointTeacher
 
 CLASSES = ["negative", "positive"]
 
@@ -129,6 +130,16 @@ def test_saying_is_learned():
     trainer.fit(module, data)
     (found,) = trainer.test(module, data, verbose=False)
     assert found["test/exact_match"] == 1
+
+
+def test_commands_for_images_say_so(reviews):
+    module, trainer = _module(), _trainer()
+    trainer.fit(module, reviews)
+    trainer.save_checkpoint("texts.ckpt")
+    with pytest.raises(ValueError, match="trained on CsvTextData, which gives texts, and here images are looked at"):
+        ImageData.load_from_checkpoint("texts.ckpt")
+    with pytest.raises(ValueError, match="holds a LanguagePromptModule, which reads texts; a teacher sees images"):
+        CheckpointTeacher("texts.ckpt").build()
 
 
 def test_what_does_not_go_together(reviews):
