@@ -6,13 +6,13 @@ import torch
 from lightning_transfer.language import LanguageModel, gguf
 
 
-@pytest.fixture()
+@pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_TRANSFER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-@pytest.fixture()
+@pytest.fixture
 def conversions(monkeypatch):
     """Stands in for the conversion, and counts."""
     done = []
