@@ -78,13 +78,13 @@ class Elimination:
         """
         unit = self.unit[self.rows, place]
         columns = self._columns(unit, place)
-        lower = _lower(columns.unflatten(2, (-1, self.size))[self.rows, :, place])
+        lower = _lower(torch.unflatten(columns, 2, (-1, self.size))[self.rows, :, place])
         rows = torch.linalg.solve_triangular(lower, columns, upper=False)  # (R, size, n · size)
         change = self.weight[self.rows, place] - (0 if value is None else value)
         share = torch.linalg.solve_triangular(lower, change.unsqueeze(-1), upper=False)  # (R, size, 1)
         self.weight -= (rows * share).sum(1).view_as(self.weight)
         self.weight[self.rows, place] = 0 if value is None else value
-        by_unit = rows.unflatten(2, (-1, self.size))
+        by_unit = torch.unflatten(rows, 2, (-1, self.size))
         self.block -= torch.einsum("rsni,rsnj->rnij", by_unit, by_unit)
         self.fixed[self.rows, place] = True
         self.factor[:, self.done * self.size : (self.done + 1) * self.size] = rows
@@ -98,7 +98,7 @@ class Elimination:
         columns = columns.gather(2, self._left().unsqueeze(1).expand(-1, self.size, -1))
         if self.done:
             factor = self.factor[:, : self.done * self.size]
-            own = factor.unflatten(2, (-1, self.size))[self.rows, :, place]  # (R, rows of the factor, size)
+            own = torch.unflatten(factor, 2, (-1, self.size))[self.rows, :, place]  # (R, rows of the factor, size)
             columns = torch.baddbmm(columns, own.transpose(1, 2), factor, alpha=-1)
         return columns
 
@@ -130,7 +130,6 @@ def _lower(matrix: Tensor) -> Tensor:
     if info.any():
         scale = matrix.diagonal(dim1=-2, dim2=-1).abs().amax(-1).clamp(min=1e-300)[..., None, None]
         identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-        factor = torch.where(
-            info[..., None, None] > 0, torch.linalg.cholesky_ex(matrix + 1e-12 * scale * identity)[0], factor
-        )
-    return factor
+        near: Tensor = torch.linalg.cholesky_ex(matrix + 1e-12 * scale * identity)[0]
+        return torch.where(info[..., None, None] > 0, near, factor)
+    return factor  # type: ignore[no-any-return]

@@ -60,7 +60,7 @@ class Unstructured(Pattern):
             return {name: round(self.sparsity * size) for name, size in sizes.items()}
         norms = [unit_norms(weight, self.size).flatten() for weight in weights.values()]
         chosen = self.lowest(torch.cat(norms), round(self.sparsity * sum(sizes.values())))
-        parts = chosen.split([*sizes.values()])
+        parts = torch.split(chosen, [*sizes.values()])
         return {name: int(part.sum()) for name, part in zip(sizes, parts, strict=True)}
 
     def lowest(self, scores: Tensor, count: int) -> Tensor:
@@ -117,11 +117,11 @@ class NM(Pattern):
         return {name: weight.numel() // self.m * (self.m - self.n) for name, weight in weights.items()}
 
     def lowest(self, scores: Tensor, count: int) -> Tensor:
-        grouped = scores.unflatten(-1, (-1, self.m))
+        grouped = torch.unflatten(scores, -1, (-1, self.m))
         first = grouped.argsort(dim=-1, stable=True)[..., : self.m - self.n]
         return torch.zeros_like(grouped, dtype=torch.bool).scatter_(-1, first, True).flatten(-2)
 
 
 def unit_norms(weight: Tensor, size: int) -> Tensor:
     """Euclidean norm of each unit: (..., d) to (..., n)."""
-    return weight.abs() if size == 1 else weight.unflatten(-1, (-1, size)).norm(dim=-1)
+    return weight.abs() if size == 1 else torch.unflatten(weight, -1, (-1, size)).norm(dim=-1)

@@ -48,7 +48,7 @@ def obstacle(layer: nn.Module) -> str | None:
 
 def weight_rows(layer: nn.Module) -> Tensor:
     """Weights (G, R, d) of a layer, float64, a copy."""
-    weight: Tensor = layer.weight.detach().double().clone()  # type: ignore[operator, union-attr]
+    weight: Tensor = layer.weight.detach().double().clone()  # type: ignore[operator]
     if isinstance(layer, nn.Conv2d):
         grouped = weight.reshape(layer.groups, -1, weight.shape[1], weight[0, 0].numel())
         return grouped.transpose(2, 3).flatten(2)
@@ -60,13 +60,13 @@ def set_rows(layer: nn.Module, rows: Tensor) -> None:
     """Put weights (G, R, d) into a layer: the inverse of `weight_rows`."""
     weight: Tensor = layer.weight  # type: ignore[assignment]
     if isinstance(layer, nn.Conv2d):
-        rows = rows.unflatten(2, (-1, weight.shape[1])).transpose(2, 3)
+        rows = torch.unflatten(rows, 2, (-1, weight.shape[1])).transpose(2, 3)
     weight.copy_(rows.reshape(weight.shape))
 
 
 def neighbours(layer: nn.Module) -> int:
     """Input channels of a group of a convolution, or inputs of a linear layer."""
-    return int(layer.weight.shape[1])  # type: ignore[union-attr, index]
+    return int(layer.weight.shape[1])  # type: ignore[index]
 
 
 def input_columns(layer: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
@@ -82,12 +82,12 @@ def input_columns(layer: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
     padded = _padded(layer, inputs)
     kernel, channels = layer.weight[0, 0].numel(), layer.weight.shape[1]
     images = max(1, _VALUES // (kernel * padded[0].numel()))
-    for part in padded.split(images):
+    for part in torch.split(padded, images):
         if kernel == 1:
             patches = part[..., :: layer.stride[0], :: layer.stride[1]].flatten(2)
         else:
-            patches = unfold(part, layer.kernel_size, layer.dilation, 0, layer.stride)  # type: ignore[arg-type]
-        grouped = patches.unflatten(1, (layer.groups, channels, kernel))  # (b, G, C/G, k, L)
+            patches = unfold(part, layer.kernel_size, layer.dilation, 0, layer.stride)
+        grouped = torch.unflatten(patches, 1, (layer.groups, channels, kernel))  # (b, G, C/G, k, L)
         yield grouped.permute(1, 3, 2, 0, 4).reshape(layer.groups, kernel * channels, -1)
 
 

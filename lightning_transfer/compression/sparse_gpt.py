@@ -57,7 +57,7 @@ def column_order_zeros(layer: LayerRows, pattern: Pattern, count: int, damping: 
 def _choose(weight: Tensor, upper: Tensor, pattern: Pattern, count: int) -> Tensor:
     scores = weight.square() / upper.diagonal(dim1=1, dim2=2).square().unsqueeze(1)
     if pattern.size > 1:
-        scores = scores.unflatten(2, (-1, pattern.size)).sum(-1)
+        scores = torch.unflatten(scores, 2, (-1, pattern.size)).sum(-1)
     return pattern.lowest(scores, count).repeat_interleave(pattern.size, dim=2)
 
 
