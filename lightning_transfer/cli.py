@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 import lightning_transfer.adapters
 import lightning_transfer.backbones
+import lightning_transfer.compression
 import lightning_transfer.data
 import lightning_transfer.edits
 import lightning_transfer.fewshot
