@@ -83,7 +83,9 @@ def compress(
     data = data or ImageData.load_from_checkpoint(ckpt_path)
     check_against_checkpoint(data, module.class_names)
     if "test" not in data.splits():
-        raise ValueError("the data has no test split to measure what compression costs; give one, or a test_fraction above 0")
+        raise ValueError(
+            "the data has no test split to measure what compression costs; give one, or a test_fraction above 0"
+        )
     choice = choose_layers(module.model, compressions, targets)
     calibration = CalibrationImages(data, images, module.memory_format)
     module.to(place).eval().setup("predict")  # lays out the weights
@@ -132,8 +134,8 @@ def _judge(
     data.setup("test")
     loaders = data.test_dataloader()
     loader = loaders["test"] if isinstance(loaders, dict) else loaders
-    scored = [score(each.eval(), loader, place) for each in (dense, module)]
-    found = compared(*scored, data.class_names, module.task == "regression", resamples, level, seed)
+    before, after = (score(each.eval(), loader, place) for each in (dense, module))
+    found = compared(before, after, data.class_names, module.task == "regression", resamples, level, seed)
     image = next(iter(loader)).image[:1].to(place)
     clock = timed(dense, module, image, rounds)
     return {
@@ -143,7 +145,9 @@ def _judge(
     }
 
 
-def _write(path: Path, figures: dict[str, Any], layers: list[CompressedLayer], choice: Choice, made_of: dict[str, Any]) -> None:
+def _write(
+    path: Path, figures: dict[str, Any], layers: list[CompressedLayer], choice: Choice, made_of: dict[str, Any]
+) -> None:
     plain = {
         name: {**of, "metrics": {metric: interval._asdict() for metric, interval in of["metrics"].items()}}
         for name, of in figures.items()

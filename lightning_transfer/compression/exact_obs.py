@@ -46,7 +46,7 @@ class ExactOBS(Pruning):
     """
 
     def __init__(
-        self, pattern: Pattern, damping: float = 1e-4, rows: int | None = None, max_columns: int = 2048
+        self, pattern: Pattern, damping: float = 1e-4, rows: int | None = None, max_columns: int = 1024
     ) -> None:
         super().__init__(pattern, True, damping)
         for name, value in (("rows", rows), ("max_columns", max_columns)):

@@ -1,7 +1,7 @@
 """Running a network over calibration images until the layers of interest have seen them all."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -18,10 +18,7 @@ def order_of_calls(model: nn.Module, layers: Mapping[str, nn.Module], images: Te
     """Names of layers in the order in which a forward pass calls them, as often as it does; in evaluation mode."""
     calls: list[str] = []
 
-    def note(name: str, inputs: Tensor) -> None:
-        calls.append(name)
-
-    with _seen(layers, note), torch.no_grad():
+    with _seen(layers, lambda name, _: calls.append(name)), torch.no_grad():
         model(images)
     return calls
 
@@ -51,10 +48,8 @@ def hessians(
     with _seen(layers, add), torch.no_grad():
         for batch in batches:
             left = calls
-            try:
+            with suppress(_Enough):
                 model(batch.to(device))
-            except _Enough:
-                pass
     return found
 
 
@@ -63,7 +58,7 @@ def _seen(layers: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]) -
     """Within this context each of these layers shows its input before it computes."""
 
     def hook(name: str) -> Any:
-        return lambda layer, inputs: see(name, inputs[0])
+        return lambda _, inputs: see(name, inputs[0])
 
     handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
     try:

@@ -53,7 +53,9 @@ def choose_layers(model: nn.Module, compressions: Sequence[Compression], targets
             layers[name] = layer
     if not layers:
         seen = "; ".join(f"{name}: {reason}" for name, reason in [*left_out.items()][:5])
-        raise ValueError(f"targets={targets!r} leaves no layer to compress; {seen or 'the network has none with a matrix'}")
+        raise ValueError(
+            f"targets={targets!r} leaves no layer to compress; {seen or 'the network has none with a matrix'}"
+        )
     return Choice(layers, left_out)
 
 

@@ -45,7 +45,7 @@ def compress_network(
     inputs: Inputs = "dense",
     gigabytes: float = 1.0,
     kept: KeptLayers | None = None,
-    tell: Callable[[CompressedLayer], None] = lambda layer: None,
+    tell: Callable[[CompressedLayer], None] | None = None,
 ) -> list[CompressedLayer]:
     """Compress layers in place, one after the other.
 
@@ -91,7 +91,8 @@ def compress_network(
         for name in names:
             planned = [plan[name] for plan in plans]
             rows.append(_compress(name, layers[name], compressions, planned, seen.get(name), kept))
-            tell(rows[-1])
+            if tell is not None:
+                tell(rows[-1])
     return rows
 
 
@@ -106,7 +107,7 @@ def _compress(
     done = kept.read(name) if kept is not None else None
     if done is not None:
         with torch.no_grad():
-            layer.weight.copy_(done[0])  # type: ignore[operator, union-attr]
+            layer.weight.copy_(done[0])  # type: ignore[operator]
         return CompressedLayer(**done[1])
     begun = time.perf_counter()
     weight = weight_rows(layer)

@@ -26,10 +26,13 @@ def compared(
     """Metrics of both networks, and the change from one to the other over the same resamples, with intervals.
 
     Args:
-        before, after: the same images in the same order.
+        before: what the dense network says.
+        after: what the compressed one says of the same images in the same order.
         names: of classes or targets.
         regression: whether targets are numbers.
-        resamples, level, seed: of the bootstrap.
+        resamples: of the bootstrap.
+        level: of the intervals.
+        seed: of the bootstrap.
     """
 
     def prepare(scored: Scored) -> Callable[[Tensor], Mapping[str, Tensor]]:
@@ -58,7 +61,8 @@ def timed(dense: nn.Module, compressed: nn.Module, image: Tensor, rounds: int) -
     """Latency of one image in milliseconds, images a second in batches of 32, and the ratios of both to the dense network.
 
     Args:
-        dense, compressed: in evaluation mode, on the image's device.
+        dense: in evaluation mode, on the image's device.
+        compressed: likewise.
         image: (1, C, H, W).
         rounds: of each.
     """

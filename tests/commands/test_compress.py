@@ -7,13 +7,15 @@ import torch
 
 from lightning_transfer import FinetuneModule
 from lightning_transfer.__main__ import main
+from lightning_transfer.commands.compress import compress
+from lightning_transfer.compression import ExactOBS, Unstructured
 
-FEW = ["--rounds=1", "--resamples=20", "--images=16"]
+FEW = {"targets": "layer3", "rounds": 1, "resamples": 20, "images": 16}
 OBS = ["--compressions+=ExactOBS", "--compressions.pattern=Unstructured", "--compressions.pattern.sparsity=0.5"]
 
 
-def compress(path, *flags):
-    main(["compress", f"--ckpt_path={path}", *FEW, *flags])
+def halve(path, **options):
+    return compress(path, [ExactOBS(Unstructured(0.5), max_columns=64)], **FEW, **options)
 
 
 def state(path):
@@ -21,13 +23,14 @@ def state(path):
 
 
 def test_a_compressed_checkpoint_goes_through_test_predict_and_export(checkpoints, capsys):
-    compress(checkpoints[2], *OBS, "--out=half.ckpt")
+    few = [f"--{name}={value}" for name, value in FEW.items()]
+    main(["compress", f"--ckpt_path={checkpoints[2]}", *few, *OBS, "--compressions.max_columns=64", "--out=half.ckpt"])
     assert "times as fast as dense" in capsys.readouterr().out
     for words in (["test"], ["predict", "--predictions.path=p.csv"]):
         main([*words, "--ckpt_path=half.ckpt", "--trainer.enable_progress_bar=false"])
     main(["export", "--ckpt_path=half.ckpt", "--format=torch", "--out=half.pt2", "--num_images=4"])
     report = json.loads(Path("half.json").read_text())
-    rows = [*csv.DictReader(Path("half.csv").open())]
+    rows = [*csv.DictReader(Path("half.csv").read_text().splitlines())]
     weights, tensors = FinetuneModule.load_from_checkpoint("half.ckpt").model.state_dict(), state(checkpoints[2])
     for row in rows:
         name = f"{row['name']}.weight"
@@ -41,15 +44,15 @@ def test_a_compressed_checkpoint_goes_through_test_predict_and_export(checkpoint
     assert change["value"] == pytest.approx(
         report["compressed"]["metrics"]["accuracy"]["value"] - report["dense"]["metrics"]["accuracy"]["value"]
     )
-    assert report["left_out"]["head"] == "the head"
+    assert report["left_out"]["head"] == "not among the targets"
     assert torch.equal(weights["head.weight"], tensors["model.head.weight"])
     assert not Path("half.layers").exists()
     assert "optimizer_states" not in torch.load("half.ckpt", weights_only=True)
 
 
 def test_batch_norm_is_corrected_unless_told_otherwise(checkpoints):
-    compress(checkpoints[2], *OBS, "--out=with.ckpt")
-    compress(checkpoints[2], *OBS, "--out=without.ckpt", "--recompute_batch_norm=false")
+    halve(checkpoints[2], out="with.ckpt")
+    halve(checkpoints[2], out="without.ckpt", recompute_batch_norm=False)
     before, corrected, plain = state(checkpoints[2]), state("with.ckpt"), state("without.ckpt")
     means = [name for name in before if name.endswith("running_mean")]
     assert all(torch.equal(before[name], plain[name]) for name in means)
@@ -61,7 +64,7 @@ def test_batch_norm_is_corrected_unless_told_otherwise(checkpoints):
 def test_a_run_that_was_broken_off_goes_on(checkpoints, monkeypatch):
     from lightning_transfer.compression import network
 
-    compress(checkpoints[2], *OBS, "--out=whole.ckpt")
+    halve(checkpoints[2], out="whole.ckpt")
     solve, calls = network._compress, []
 
     def failing(*arguments):
@@ -72,9 +75,9 @@ def test_a_run_that_was_broken_off_goes_on(checkpoints, monkeypatch):
 
     monkeypatch.setattr(network, "_compress", failing)
     with pytest.raises(KeyboardInterrupt):
-        compress(checkpoints[2], *OBS, "--out=broken.ckpt")
+        halve(checkpoints[2], out="broken.ckpt")
     assert len([*Path("broken.layers").glob("*.safetensors")]) == 2
-    compress(checkpoints[2], *OBS, "--out=broken.ckpt")
+    halve(checkpoints[2], out="broken.ckpt")
     whole, resumed = state("whole.ckpt"), state("broken.ckpt")
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
@@ -86,7 +89,7 @@ def test_complaints(checkpoints, complaint):
     assert "'none.ckpt' is no file" in complaint("compress", "--ckpt_path=none.ckpt", *OBS)
     assert "sparsity=2.0 is a share" in complaint(*flags, *OBS, "--compressions.pattern.sparsity=2")
     assert "names backbone.model.conv1" in complaint(
-        *flags, "--compressions+=ExactOBS", "--compressions.pattern=NM", "--targets=conv1"
+        *flags, "--compressions+=ExactOBS", "--compressions.pattern=NM", "--targets=conv1.0"
     )
     assert "has no test split" in complaint(*flags, *OBS, "--data=FakeData", "--data.test_fraction=0")
     assert not list(Path().rglob("no.*"))

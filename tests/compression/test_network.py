@@ -22,8 +22,8 @@ class Net(nn.Module):
         self.head = nn.Linear(16, 4)
 
     def forward(self, image):
-        x = self.pointwise(self.depthwise(self.stem(image).relu()).relu()).mean((2, 3))
-        return self.head(self.twice(self.twice(x).relu()))
+        x = self.pointwise(self.depthwise(self.stem(image).tanh()).tanh()).mean((2, 3))
+        return self.head(self.twice(self.twice(x).tanh()))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_chooses_all_but_stem_and_head(net):
 
 def test_each_layer_is_what_its_dense_inputs_make_of_it(net, batches, gather):
     images = torch.cat(batches)
-    hidden = net.depthwise(net.stem(images).relu()).relu()
+    hidden = net.depthwise(net.stem(images).tanh()).tanh()
     expected = HALF(gather(net.pointwise, hidden))
     rows = compressed(net, batches)
     torch.testing.assert_close(net.pointwise.weight.flatten(1), expected[0].float(), rtol=1e-3, atol=1e-5)
@@ -69,8 +69,8 @@ def test_each_layer_is_what_its_dense_inputs_make_of_it(net, batches, gather):
 
 def test_a_layer_that_is_called_twice_sees_both_inputs(net, batches, gather):
     images = torch.cat(batches)
-    x = net.pointwise(net.depthwise(net.stem(images).relu()).relu()).mean((2, 3))
-    both = gather(net.twice, torch.cat([x, net.twice(x).relu()]))
+    x = net.pointwise(net.depthwise(net.stem(images).tanh()).tanh()).mean((2, 3))
+    both = gather(net.twice, torch.cat([x, net.twice(x).tanh()]))
     compressed(net, batches, targets="twice")
     torch.testing.assert_close(net.twice.weight, HALF(both)[0].float(), rtol=1e-3, atol=1e-5)
 
@@ -100,14 +100,14 @@ def test_compressed_inputs_come_from_the_layers_in_front(net, batches, gather):
     dense = compressed_inputs = None
     before = weights(net)
     compressed(net, batches, targets="depthwise")
-    compressed_inputs = gather(net.pointwise, net.depthwise(net.stem(images).relu()).relu())
+    compressed_inputs = gather(net.pointwise, net.depthwise(net.stem(images).tanh()).tanh())
     net.load_state_dict(before)
     compressed(net, batches, inputs="compressed")
     torch.testing.assert_close(
         net.pointwise.weight.flatten(1), HALF(compressed_inputs)[0].float(), rtol=1e-3, atol=1e-5
     )
     net.load_state_dict(before)
-    dense = gather(net.pointwise, net.depthwise(net.stem(images).relu()).relu())
+    dense = gather(net.pointwise, net.depthwise(net.stem(images).tanh()).tanh())
     assert not torch.allclose(HALF(dense), HALF(compressed_inputs), atol=1e-3)
 
 

@@ -88,6 +88,7 @@ def save_encoder(folder):
 
 
 SMALL = ["--data.image_size=32", "--data.num_workers=0"]
+COMPRESS = ["--targets=blocks.1.*conv_pw", "--images=8", "--rounds=1", "--resamples=20"]
 FEW = ["--data.data.image_size=32", "--data.data.num_workers=0", "--data.episodes=4", "--data.batch_size=2"]
 
 
@@ -155,6 +156,8 @@ def test_runs_its_command(name, prepare):
     small = (
         FEW if "EpisodeData" in text else SMALL if "\ndata:" in text else []
     )  # otherwise the data is that of a checkpoint
+    if command(name) == "compress":
+        small = COMPRESS
     main([command(name), "--config", name, *small])
     assert list(Path().rglob(f"{command(name)}*.csv"))
 
