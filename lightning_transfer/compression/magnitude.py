@@ -24,5 +24,9 @@ class Magnitude(Pruning):
         self.needs_inputs = refit
 
     def zeros(self, layer: LayerRows, count: int) -> Tensor:
-        chosen = self.pattern.lowest(unit_norms(layer.weight, self.pattern.size), count)
+        return self.choose(layer.weight, count)
+
+    def choose(self, weight: Tensor, count: int) -> Tensor:
+        """Choose `count` units of weights (G, R, d) to make zero; a mask of that shape."""
+        chosen = self.pattern.lowest(unit_norms(weight, self.pattern.size), count)
         return chosen.repeat_interleave(self.pattern.size, dim=2)

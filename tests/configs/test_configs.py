@@ -112,6 +112,7 @@ def run_small(words):
         "fit": ["--config", "smoke", *small, "--data.batch_size=4"],
         "test": ["--trainer.limit_test_batches=2"],
         "wise_ft": [],  # the data is that of a checkpoint
+        "compress": COMPRESS,
     }
     main([*words, *limits.get(words[0], SMALL)])
 
