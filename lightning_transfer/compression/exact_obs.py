@@ -57,18 +57,23 @@ class ExactOBS(Pruning):
 
     def zeros(self, layer: LayerRows, count: int) -> Tensor:
         weight = layer.weight
-        groups, rows, columns = weight.shape
-        if columns > self.max_columns:
+        if weight.shape[2] > self.max_columns:
             return column_order_zeros(layer, self.pattern, count, self.damping)
-        inverse = damped(layer.hessian, self.damping)[1]
-        living = weight.masked_fill(dead_inputs(layer.hessian).unsqueeze(1), 0).flatten(0, 1)
-        group = torch.arange(groups, device=weight.device).repeat_interleave(rows)
-        trace = trace_rows(living, inverse, group, self.pattern, self.rows or rows_at_once(columns))
-        lengths = [trace.order.shape[1]] * len(living) if isinstance(self.pattern, NM) else cheapest(trace.loss, count)
-        zeros = torch.zeros_like(living, dtype=torch.bool).view(len(living), -1, self.pattern.size)
+        trace = self.trace(layer)
+        rows = len(trace.order)
+        lengths = [trace.order.shape[1]] * rows if isinstance(self.pattern, NM) else cheapest(trace.loss, count)
+        zeros = torch.zeros(rows, weight.shape[2] // self.pattern.size, dtype=torch.bool, device=weight.device)
         for row, length in enumerate(lengths):
             zeros[row, trace.order[row, :length]] = True
-        return zeros.view_as(weight)
+        return zeros.repeat_interleave(self.pattern.size, dim=1).view_as(weight)
+
+    def trace(self, layer: LayerRows) -> Trace:
+        """Prune all rows of a layer, of all groups one after the other, as far as the pattern goes; it knows nothing of a count."""
+        groups, rows, columns = layer.weight.shape
+        inverse = damped(layer.hessian, self.damping)[1]
+        living = layer.weight.masked_fill(dead_inputs(layer.hessian).unsqueeze(1), 0).flatten(0, 1)
+        group = torch.arange(groups, device=living.device).repeat_interleave(rows)
+        return trace_rows(living, inverse, group, self.pattern, self.rows or rows_at_once(columns))
 
 
 def rows_at_once(columns: int) -> int:

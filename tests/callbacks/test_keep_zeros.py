@@ -9,7 +9,6 @@ from lightning_transfer.callbacks import EMA, GradualPruning, KeepZeros
 from lightning_transfer.compression.layers import choose_layers
 from lightning_transfer.data import FakeData
 
-
 ADAMW = partial(AdamW, lr=0.01, weight_decay=0.1)
 
 
