@@ -21,6 +21,7 @@ import lightning_transfer.adapters
 import lightning_transfer.asking
 import lightning_transfer.backbones
 import lightning_transfer.choice_scores
+import lightning_transfer.compression
 import lightning_transfer.data
 import lightning_transfer.demonstrations
 import lightning_transfer.edits

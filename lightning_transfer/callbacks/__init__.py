@@ -5,6 +5,7 @@ from lightning_transfer.callbacks.batch_finder import BatchFinder
 from lightning_transfer.callbacks.ema import EMA
 from lightning_transfer.callbacks.frozen_cache import FrozenCache
 from lightning_transfer.callbacks.global_batch import GlobalBatch
+from lightning_transfer.callbacks.keep_zeros import GradualPruning, KeepZeros
 from lightning_transfer.callbacks.log_episode import LogEpisode
 from lightning_transfer.callbacks.log_prompt import LogPrompt
 from lightning_transfer.callbacks.log_retrieval import LogRetrieval
@@ -19,6 +20,8 @@ __all__ = [
     "BatchFinder",
     "FrozenCache",
     "GlobalBatch",
+    "GradualPruning",
+    "KeepZeros",
     "LogEpisode",
     "LogPrompt",
     "LogRetrieval",

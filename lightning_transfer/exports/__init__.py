@@ -3,6 +3,7 @@
 from lightning_transfer.exports.base import ExportFormat, as_format
 from lightning_transfer.exports.compare import Comparison, compare
 from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.exports.int8 import Int8Export
 from lightning_transfer.exports.onnx import OnnxExport
 from lightning_transfer.exports.timm import TimmExport
 from lightning_transfer.exports.torch import TorchExport
@@ -12,6 +13,7 @@ __all__ = [
     "Comparison",
     "Deployed",
     "ExportFormat",
+    "Int8Export",
     "OnnxExport",
     "TimmExport",
     "TorchExport",

@@ -1,7 +1,7 @@
 """What every format offers, and the way from a short name to a format."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.parts import Part
 
 Runner = Callable[[Tensor], Tensor]  # images, uint8 (B, 3, H, W) -> probabilities or values (B, K)
-ShortName = Literal["onnx", "torch", "timm"]
+ShortName = Literal["onnx", "torch", "timm", "int8"]
 
 
 class ExportFormat(Part, ABC):
@@ -20,9 +20,16 @@ class ExportFormat(Part, ABC):
 
     Attributes:
         suffix: how the file's name ends; empty for a folder.
+        tolerance: what is accepted as the same, as a share of how much the images' probabilities vary.
+        training_images: how many it wants to see before it writes.
     """
 
     suffix: str
+    tolerance: float = 0.02
+    training_images: int = 0
+
+    def see(self, images: Sequence[Tensor]) -> None:  # most formats need none
+        """Look at images of the training split, each uint8 (3, H, W)."""
 
     @abstractmethod
     def write(self, model: Deployed, path: Path) -> None:

@@ -31,8 +31,24 @@ def open_checkpoint(
     module = TransferModule.load_from_checkpoint(ckpt_path, map_location="cpu")
     model = Deployed(module, data.eval_transform(data.image_size))
     source = unlabelled(Path(images), "images") if images else _images_of(data)
-    chosen = torch.linspace(0, len(source) - 1, min(num_images, len(source))).round().long()
-    return model, [source.image(i) for i in chosen.tolist()]
+    return model, _evenly(source, num_images)
+
+
+def training_images(ckpt_path: str, number: int, data: ImageData | None = None) -> list[Tensor]:
+    """Images of the training split, evenly from all.
+
+    Args:
+        ckpt_path: checkpoint that says where they are.
+        number: how many at most.
+        data: where they are instead.
+    """
+    source = (data or ImageData.load_from_checkpoint(ckpt_path)).splits()["train"]
+    return _evenly(source, number)
+
+
+def _evenly(source: ImageSource, number: int) -> list[Tensor]:
+    chosen = torch.linspace(0, len(source) - 1, min(number, len(source))).round().long()
+    return [source.image(i) for i in chosen.tolist()]
 
 
 def _images_of(data: ImageData) -> ImageSource:

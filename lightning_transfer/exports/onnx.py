@@ -46,12 +46,30 @@ class OnnxExport(ExportFormat):
         program.save(path)
 
     def load(self, path: Path) -> Runner:
-        session = _onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
+        loaded = session(str(path))
 
         def run(image: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+            return torch.from_numpy(loaded.run(None, {"image": image.numpy()})[0])
 
         return run
+
+
+def session(model: str | bytes, threads: int = 0) -> Any:
+    """ONNX Runtime's on the CPU, of a file's path or content; with as many threads as it likes if none are given."""
+    runtime = _onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def metadata_of(path: Path, model: Deployed) -> None:
+    """Write a model's metadata into a file that has lost them."""
+    import onnx
+
+    written = onnx.load(path)
+    del written.metadata_props[:]
+    onnx.helper.set_model_props(written, {name: json.dumps(value) for name, value in model.metadata().items()})
+    onnx.save(written, path)
 
 
 def _onnxruntime() -> Any:

@@ -16,7 +16,7 @@ def write_checked(
     model: Deployed,
     out: Path,
     images: Sequence[Tensor],
-    tolerance: float = 0.02,
+    tolerance: float | None = None,
 ) -> Comparison:
     """Write an export, let it predict the images as a stranger would, and put it in its place if it agrees with the checkpoint.
 
@@ -25,11 +25,13 @@ def write_checked(
         model: the checkpoint's model.
         out: file, or folder for a format that is one.
         images: to compare on, each uint8 (3, H, W).
-        tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary.
+        tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary; the
+            format's own if not given.
 
     Raises:
         ValueError: for a name with another ending, a folder that holds something, or an export that does not agree.
     """
+    tolerance = format.tolerance if tolerance is None else tolerance
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance} must lie in [0, 1); 0.02 is common")
     if format.suffix and out.suffix != format.suffix:

@@ -23,15 +23,18 @@ def ckpt(trainer, tmp_path):
     return str(tmp_path / "x.ckpt")
 
 
-@pytest.mark.parametrize(("name", "out"), [("onnx", "model.onnx"), ("torch", "model.pt2"), ("timm", "model")])
+@pytest.mark.parametrize(
+    ("name", "out"), [("onnx", "model.onnx"), ("int8", "q.onnx"), ("torch", "model.pt2"), ("timm", "model")]
+)
 def test_writes_a_checkpoint_and_says_how_far_it_agrees(ckpt, capsys, name, out):
-    if name == "onnx":
+    if name in ("onnx", "int8"):
         pytest.importorskip("onnxruntime")
     main(["export", f"--ckpt_path={ckpt}", f"--format={name}", f"--out={out}"])
     text = capsys.readouterr().out
     assert f"{out}: " in text
     assert "on 13 images the export's probabilities differ by at most" in text  # the test split: a fifth of 64
-    assert "the class is the same for 13" in text
+    assert "the class is the same for 13" in text or name == "int8"
+    assert (" times as fast as onnxruntime float32" in text) == (name == "int8")
     assert Path(out).exists()
 
 

@@ -1,0 +1,58 @@
+"""Layers that are done, on disk: a compression that was broken off goes on where it was."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lightning_transfer.files import whole
+
+
+class KeptLayers:
+    """A folder with one file a layer, and one that says what they depend on.
+
+    Args:
+        folder: made if it is not there.
+        settings: plain data; layers of other settings are no use.
+
+    Raises:
+        ValueError: if the folder holds layers of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        path = folder / "settings.json"
+        text = json.dumps(settings, indent=1, sort_keys=True)
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise ValueError(
+                f"{folder} holds layers of a compression that was broken off and had other settings, weights or images; remove it, or "
+                "name another out"
+            )
+        with whole(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def read(self, name: str) -> tuple[Tensor, dict[str, Any]] | None:
+        """Weights of a layer and its row of the table, if it is done."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        row = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return load_file(path)["weight"], row
+
+    def write(self, name: str, weight: Tensor, row: Mapping[str, Any]) -> None:
+        """Keep a layer."""
+        with whole(self._path(name).with_suffix(".json")) as partial:
+            partial.write_text(json.dumps(row), encoding="utf-8")
+        with whole(self._path(name)) as partial:
+            save_file({"weight": weight.detach().cpu().contiguous()}, partial)
+
+    def remove(self) -> None:
+        """Everything is done, and stands elsewhere."""
+        rmtree(self.folder)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"

@@ -1,0 +1,134 @@
+"""Accuracy against sparsity and bits, of a network fine-tuned on digits: by magnitude, with a refit, by OBS, with batch norm corrected or not.
+
+usage: python scripts/bench/compression.py --out runs/compression [--seeds 3] [--sparsities 0.5 0.6 0.7 0.8 0.9 0.95] [--bits 8 4 3 2]
+Prints a table (test accuracy in %, mean ± deviation over seeds) and, as its last line, one JSON object; what an earlier run of the same
+folder has measured is not measured again. No speed is measured: zeros and rounded weights have none.
+"""
+
+import statistics
+import time
+from argparse import Namespace
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from common import once, parser, report, silence
+from seeds import mean_and_deviation, train_and_test
+
+
+def ways(args: Namespace) -> dict[str, list[Any]]:
+    """What is compared, by name."""
+    from lightning_transfer.compression import GPTQ, NM, ExactOBS, Magnitude, RoundToNearest, Unstructured
+
+    class Remembering(ExactOBS):
+        """Traces a layer once for all sparsities."""
+
+        def trace(self, layer: Any) -> Any:
+            if layer.name not in traces:
+                traces[layer.name] = super().trace(layer)
+            return traces[layer.name]
+
+    traces: dict[str, Any] = {}
+    made: dict[str, list[Any]] = {}
+    for sparsity in args.sparsities:
+        layer, model = Unstructured(sparsity), Unstructured(sparsity, across="model")
+        made[f"magnitude {sparsity:g}"] = [Magnitude(layer)]
+        made[f"magnitude, all layers {sparsity:g}"] = [Magnitude(model)]
+        made[f"magnitude, refit {sparsity:g}"] = [Magnitude(layer, refit=True)]
+        made[f"OBS {sparsity:g}"] = [Remembering(layer, max_columns=args.max_columns)]
+        made[f"OBS, all layers {sparsity:g}"] = [Remembering(model, max_columns=args.max_columns)]
+    for n, m in ((2, 4), (4, 8)):
+        made[f"magnitude {n}:{m}"] = [Magnitude(NM(n, m))]
+        made[f"magnitude, refit {n}:{m}"] = [Magnitude(NM(n, m), refit=True)]
+        made[f"OBS {n}:{m}"] = [ExactOBS(NM(n, m), max_columns=args.max_columns)]
+    for bits in args.bits:
+        made[f"nearest {bits} bits"] = [RoundToNearest(bits)]
+        made[f"GPTQ {bits} bits"] = [GPTQ(bits)]
+    return made
+
+
+def measure(dense: Any, data: Any, compressions: list[Any], args: Namespace) -> dict[str, float]:
+    """Accuracy without and with corrected batch norms, the sparsity of the layers concerned, and the seconds that it took."""
+    from lightning_transfer.compression.calibration import CalibrationImages
+    from lightning_transfer.compression.layers import choose_layers
+    from lightning_transfer.compression.network import compress_network
+    from lightning_transfer.merging import recompute_batch_norm
+
+    module = deepcopy(dense)
+    images = CalibrationImages(data, args.images, module.memory_format)
+    layers = choose_layers(module.model, compressions, args.targets).layers
+    begun = time.perf_counter()
+    rows = compress_network(module.model, layers, compressions, images)
+    seconds = time.perf_counter() - begun
+    plain = accuracy(module, data)
+    recompute_batch_norm(module.model, images)
+    zeros = sum(row.zeros for row in rows) / sum(row.weights for row in rows)
+    return {"plain": plain, "corrected": accuracy(module, data), "sparsity": zeros, "seconds": seconds}
+
+
+def accuracy(module: Any, data: Any) -> float:
+    """Of the test split, in %."""
+    import torch
+
+    from lightning_transfer.reports.score import score
+
+    data.setup("test")
+    found = score(module.eval(), data.test_dataloader(), torch.device("cpu"))
+    return 100 * (found.logits.argmax(1) == found.target).float().mean().item()
+
+
+def main() -> None:
+    """Train one network a seed, compress it in all ways, and print the table."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--config", default="finetune/digits")
+    arguments.add_argument("--out", type=Path, default=Path("runs/compression"))
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--sparsities", type=float, nargs="+", default=[0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+    arguments.add_argument("--bits", type=int, nargs="+", default=[8, 4, 3, 2])
+    arguments.add_argument("--images", type=int, default=1000, help="for calibration")
+    arguments.add_argument("--max_columns", type=int, default=600, help="of a layer that is pruned in the exact order")
+    arguments.add_argument("--targets", help="regular expression of layer names, for a trial")
+    arguments.add_argument("--epochs", type=int, help="of the fine-tuning, for a trial")
+    args = arguments.parse_args()
+    silence()
+
+    found: dict[str, list[dict[str, float]]] = {}
+    dense = [one_seed(seed, args, found) for seed in range(args.seeds)]
+    mean, deviation = mean_and_deviation(dense)
+    print(f"\ndense: {mean:.1f} ± {deviation:.1f} %")
+    print(f"{'way':<30}{'zeros':>7}  {'as it is':>14}  {'norms corrected':>16}  {'seconds':>7}")
+    rows = []
+    for way, runs in found.items():
+        plain, corrected = (mean_and_deviation([run[key] for run in runs]) for key in ("plain", "corrected"))
+        seconds, zeros = (statistics.median(run[key] for run in runs) for key in ("seconds", "sparsity"))
+        print(
+            f"{way:<30}{100 * zeros:>5.1f} %  {plain[0]:>7.1f} ± {plain[1]:<4.1f}  {corrected[0]:>9.1f} ± {corrected[1]:<4.1f}  {seconds:>7.1f}"
+        )
+        rows.append({"way": way, "zeros": zeros, "plain": plain, "corrected": corrected, "seconds": seconds})
+    report({"seeds": args.seeds, "dense": [mean, deviation], "ways": rows})
+
+
+def one_seed(seed: int, args: Namespace, found: dict[str, list[dict[str, float]]]) -> float:
+    """Train, compress in all ways, and add what they reach; returns the dense network's accuracy in %."""
+    from lightning_transfer import TransferModule
+    from lightning_transfer.data import ImageData
+
+    folder = args.out / str(seed)
+    extra = [] if args.epochs is None else [f"--trainer.max_epochs={args.epochs}"]
+    if not (folder / "dense" / "best.ckpt").is_file():
+        train_and_test(args.config, folder / "dense", seed, extra)
+    module = TransferModule.load_from_checkpoint(folder / "dense" / "best.ckpt", map_location="cpu").eval()
+    module.setup("predict")  # lays out the weights
+    data = ImageData.load_from_checkpoint(folder / "dense" / "best.ckpt")
+    for way, compressions in ways(args).items():
+        name = way.replace(", ", "_").replace(" ", "_").replace(":", "_")
+
+        def measured(compressions: list[Any] = compressions) -> dict[str, float]:
+            return measure(module, data, compressions, args)
+
+        found.setdefault(way, []).append(once(folder / name, measured))
+    return once(folder / "dense_accuracy", lambda: {"accuracy": accuracy(module, data)})["accuracy"]
+
+
+if __name__ == "__main__":
+    main()
