@@ -47,3 +47,17 @@ def test_modules_are_told_apart_by_structure_and_buffers():
     found = [hashes.of_module(module) for module in (make(), make(), make(nn.GELU), moved)]
     assert found[0] == found[1]
     assert len(set(found)) == 3
+
+
+def test_marks_tell_kind_shape_and_every_entry():
+    base = torch.randn(3, 5)
+    others = [base.double(), base.T, base.flatten(), torch.zeros(0)]
+    for i in range(base.numel()):
+        others.append(base.clone())
+        others[-1].view(-1)[i] += 1e-6
+    marks = {hashes.mark(tensor) for tensor in [base, *others]}
+    assert len(marks) == 1 + len(others)
+    assert hashes.mark(base.T.contiguous().T) == hashes.mark(base)  # the layout in memory is no part of it
+    found = hashes.of_marks({"a": "1", "b": "2"})
+    assert found == hashes.of_marks({"b": "2", "a": "1"})
+    assert found != hashes.of_marks({"a": "2", "b": "1"})

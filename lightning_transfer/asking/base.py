@@ -64,7 +64,9 @@ class Asking(Part, ABC):
         self.template = read_template(template)
         self.worked = read_template(worked) if worked is not None else self.template
         if worked is not None and demonstrations is None:
-            raise ValueError(f"worked={worked!r} is the template of demonstrations, and there are none; give some or leave it out")
+            raise ValueError(
+                f"worked={worked!r} is the template of demonstrations, and there are none; give some or leave it out"
+            )
         self.demonstrations = demonstrations
         self.instruction = unescaped(instruction)
         self.separator = unescaped(separator)
@@ -93,10 +95,14 @@ class Asking(Part, ABC):
         if self.demonstrations is None:
             return
         if pool is None or not len(pool.fields):
-            raise ValueError("demonstrations are chosen from training rows, and the data has none; leave demonstrations out")
+            raise ValueError(
+                "demonstrations are chosen from training rows, and the data has none; leave demonstrations out"
+            )
         unknown = [name for name in fields_of(self.worked) if name not in pool.fields[0]]
         if unknown:
-            raise ValueError(f"worked={self.worked!r} shows {{{unknown[0]}}}, but the data has {', '.join(pool.fields[0])}")
+            raise ValueError(
+                f"worked={self.worked!r} shows {{{unknown[0]}}}, but the data has {', '.join(pool.fields[0])}"
+            )
         self.pool = pool
         self.demonstrations.prepare(pool, len(class_names), inputs)
 

@@ -78,7 +78,9 @@ class Choosing(Asking):
         self.said = words_of(self.words, class_names)
         self.class_names = list(class_names or self.said)
         if model.masked and not isinstance(self.score, TotalScore):
-            raise ValueError(f"score={type(self.score).__name__} compares lengths, but at a mask every word is one token; leave it out")
+            raise ValueError(
+                f"score={type(self.score).__name__} compares lengths, but at a mask every word is one token; leave it out"
+            )
         if model.tokenizer is not None:  # a checkpoint is about to bring its own, and was checked before
             check_words(model, self.template, self.said)
 
@@ -123,7 +125,8 @@ class Choosing(Asking):
             elif calibrated:  # each has examples of its own in front of it
                 first, _ = halves(self.template)
                 fronts = [
-                    text.removesuffix(fill(first, fields[i])) for text, i in zip(group.before, group.numbers, strict=True)
+                    text.removesuffix(fill(first, fields[i]))
+                    for text, i in zip(group.before, group.numbers, strict=True)
                 ]
                 priors.append((group.numbers, torch.cat([self._prior(model, front) for front in fronts])))
         logits = stacked(raw)

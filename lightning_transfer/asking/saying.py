@@ -88,7 +88,9 @@ class Saying(Asking):
 
     def build(self, model: LanguageModel, class_names: Sequence[str] | None) -> None:
         if model.masked:
-            raise ValueError("asking=Saying lets the model go on, which a masked language model does not; take Choosing, or a causal model")
+            raise ValueError(
+                "asking=Saying lets the model go on, which a masked language model does not; take Choosing, or a causal model"
+            )
 
     def forget(self) -> None:
         super().forget()
@@ -116,17 +118,27 @@ class Saying(Asking):
                 f"worked={self.worked!r} does not begin with the query of template={self.template!r}, so that what it says behind it is "
                 "not to be found; training needs that"
             )
-        return whole[len(query.rstrip()) :].removeprefix(query[len(query.rstrip()) :]) + (self.stop[0] if self.stop else "")
+        return whole[len(query.rstrip()) :].removeprefix(query[len(query.rstrip()) :]) + (
+            self.stop[0] if self.stop else ""
+        )
 
     def measured(self, model: LanguageModel, batch: TextBatch) -> tuple[Tensor | None, dict[str, object]]:
         if len(batch.answer) != len(batch.fields):
-            raise ValueError("asking=Saying compares texts, but the data has classes and no answers; take Choosing, or data with answers")
+            raise ValueError(
+                "asking=Saying compares texts, but the data has classes and no answers; take Choosing, or data with answers"
+            )
         said = self.say(model, batch.fields)
         parsed = [[self.extraction(text) for text in texts] for texts in said]
         self._show(said, parsed)
         answers = [majority(each) for each in parsed]
-        known = all(name in batch.fields[0] for name in fields_of(self.worked))  # a test may lack what only examples show
-        return self.loss(model, batch) if known else None, {"said": answers, "samples": parsed, "answer": [*batch.answer]}
+        known = all(
+            name in batch.fields[0] for name in fields_of(self.worked)
+        )  # a test may lack what only examples show
+        return self.loss(model, batch) if known else None, {
+            "said": answers,
+            "samples": parsed,
+            "answer": [*batch.answer],
+        }
 
     def predict(self, model: LanguageModel, batch: TextBatch) -> list[dict[str, str]]:
         rows = []
@@ -156,7 +168,9 @@ class Saying(Asking):
     ) -> list[list[str]]:
         """Ask for the answer behind each reasoning; both are what was said."""
         asked = [
-            f"{prompt}{text.rstrip()} {self.conclusion}" for prompt, each in zip(prompts, texts, strict=True) for text in each
+            f"{prompt}{text.rstrip()} {self.conclusion}"
+            for prompt, each in zip(prompts, texts, strict=True)
+            for text in each
         ]
         last = generate(model, asked, self.max_new_tokens, self.stop, front=front, kept=self._kept())
         said = [f"{self.conclusion}{end}" for (end,) in last]

@@ -52,5 +52,9 @@ def check_words(model: LanguageModel, template: str, words: Sequence[str]) -> No
     for i, one in enumerate(tokens):
         for j, other in enumerate(tokens):
             if i != j and one == other[: len(one)]:
-                how = "are the same tokens" if one == other else "begin with the same tokens, and the shorter is always likelier"
+                how = (
+                    "are the same tokens"
+                    if one == other
+                    else "begin with the same tokens, and the shorter is always likelier"
+                )
                 raise ValueError(f"words: {words[i]!r} and {words[j]!r} {how} to the model; choose another word")

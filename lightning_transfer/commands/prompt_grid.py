@@ -25,6 +25,17 @@ from lightning_transfer.templates import fields_of, read_templates
 _FIGURES = ("accuracy", "accuracy_calibrated", "auroc")
 
 
+class _Asked(NamedTuple):
+    """A model, and the rows that it is asked."""
+
+    model: LanguageModel
+    data: TextData
+    rows: TextRows
+    pool: TextRows | None
+    instruction: str
+    separator: str
+
+
 class _Compared(NamedTuple):
     preds: Tensor
     calibrated: Tensor
@@ -70,7 +81,9 @@ def prompt_grid(
     """
     place = find_device(device)
     if data.task != "classification":
-        raise ValueError(f"data has task={data.task}, but label words are of classes; a text is asked for by `lightning-transfer test`")
+        raise ValueError(
+            f"data has task={data.task}, but label words are of classes; a text is asked for by `lightning-transfer test`"
+        )
     sentences = read_templates(templates, must=(), may=[*data.inputs, "label"])
     choices = words if words is not None else [list(data.class_names)]
     for sentence in sentences:
@@ -79,14 +92,20 @@ def prompt_grid(
     model.to(place).eval()
     data.prepare_data()
     splits = data.splits()
-    if split not in splits:
-        raise ValueError(f"the data has no {split} rows; there are {', '.join(splits)}")
+    if split not in splits or not bool((splits[split].target >= 0).all()):
+        raise ValueError(f"the data has no {split} rows of known classes; there are {', '.join(splits)}")
+    asked = _Asked(model, data, splits[split], splits.get("train"), instruction, separator)
     drawn = _drawn(demonstrations, seeds)
     rows = []
     for sentence in sentences:
-        ways = _with_examples if demonstrations is not None else _without_examples
-        for choice, found in ways(model, data, sentence, choices, drawn, splits, split, instruction, separator):
-            rows.append({"template": sentence, "words": "/".join(choice)} | _figures(data.class_names, found))
+        figures = (
+            _with_examples(asked, sentence, choices, drawn) if drawn else _without_examples(asked, sentence, choices)
+        )
+        for choice, found in zip(choices, figures, strict=True):
+            rows.append(
+                {"template": sentence.replace("\n", "\\n"), "words": "/".join(choice)}
+                | _figures(data.class_names, found)
+            )
     folder = Path(out) if out else run_folder("prompt_grid", None, "prompt_grid")
     write_csv(rows, folder / "prompt_grid.csv")
     columns = ["/".join(choice) for choice in choices]
@@ -98,84 +117,69 @@ def prompt_grid(
     return folder
 
 
-def _drawn(demonstrations: Demonstrations | None, seeds: Sequence[int] | None) -> list[Demonstrations | None]:
-    """The demonstrations, once a seed."""
+def _drawn(demonstrations: Demonstrations | None, seeds: Sequence[int] | None) -> list[Demonstrations]:
+    """The demonstrations, once a seed; none where none are shown."""
     if seeds is None:
-        return [demonstrations]
+        return [demonstrations] if demonstrations is not None else []
     if demonstrations is None or "seed" not in demonstrations.init_args:
         given = type(demonstrations).__name__ if demonstrations is not None else "null"
-        raise ValueError(f"seeds={list(seeds)} draw demonstrations, but demonstrations={given} draws none; RandomDemonstrations does")
+        raise ValueError(
+            f"seeds={list(seeds)} draw demonstrations, but demonstrations={given} draws none; RandomDemonstrations does"
+        )
     return [type(demonstrations)(**(demonstrations.init_args | {"seed": seed})) for seed in seeds]
 
 
-Found = tuple[list[str], list[_Compared]]
-
-
 @torch.no_grad()
-def _without_examples(
-    model: LanguageModel,
-    data: TextData,
-    template: str,
-    choices: Sequence[list[str]],
-    drawn: Sequence[Demonstrations | None],
-    splits: dict[str, TextRows],
-    split: str,
-    instruction: str,
-    separator: str,
-) -> Iterator[Found]:
+def _without_examples(asked: _Asked, template: str, choices: Sequence[list[str]]) -> Iterator[list[_Compared]]:
     """All words are scored at once: without examples the prompt does not depend on them."""
     every = list(dict.fromkeys(word for choice in choices for word in choice))
-    asking = Choosing(template, every, instruction=instruction, separator=separator)
+    asking = Choosing(template, every, instruction=asked.instruction, separator=asked.separator)
     asking.said = every
-    asking.prepare(None, data.class_names, data.inputs)
+    asking.prepare(None, asked.data.class_names, asked.data.inputs)
     empty = [dict.fromkeys(fields_of(template), text) for text in asking.without_content]
-    free, rows = asking.logits(model, empty), splits[split]
-    size = data.batch_size
-    raw = torch.cat([asking.logits(model, rows.fields[i : i + size]) for i in range(0, len(rows.fields), size)])
+    free = asking.logits(asked.model, empty)
+    raw = torch.cat([asking.logits(asked.model, batch.fields) for batch in _batches(asked)])
     for choice in choices:
         which = [every.index(word) for word in choice]
         prior = free[:, which].softmax(dim=-1).mean(dim=0).log()
-        yield choice, [_Compared(raw[:, which].cpu(), (raw[:, which] - prior).cpu(), rows.target)]
+        yield [_Compared(raw[:, which], raw[:, which] - prior, asked.rows.target.to(raw.device))]
 
 
 @torch.no_grad()
 def _with_examples(
-    model: LanguageModel,
-    data: TextData,
-    template: str,
-    choices: Sequence[list[str]],
-    drawn: Sequence[Demonstrations | None],
-    splits: dict[str, TextRows],
-    split: str,
-    instruction: str,
-    separator: str,
-) -> Iterator[Found]:
-    rows, size = splits[split], data.batch_size
+    asked: _Asked, template: str, choices: Sequence[list[str]], drawn: Sequence[Demonstrations]
+) -> Iterator[list[_Compared]]:
+    names = asked.data.class_names
     for choice in choices:
         found = []
         for demonstrations in drawn:
             asking = Choosing(
-                template, choice, demonstrations=demonstrations, instruction=instruction, separator=separator
+                template,
+                choice,
+                demonstrations=demonstrations,
+                instruction=asked.instruction,
+                separator=asked.separator,
             )
-            asking.build(model, data.class_names)
-            asking.prepare(splits.get("train"), data.class_names, data.inputs)
-            parts = []
-            for i in range(0, len(rows.fields), size):
-                batch = TextBatch(rows.fields[i : i + size], rows.target[i : i + size].to(model.device))
-                parts.append(asking.measured(model, batch)[1])
-            columns = (torch.cat([part[name].cpu() for part in parts]) for name in _Compared._fields)  # type: ignore[attr-defined]
-            found.append(_Compared(*columns))
-        yield choice, found
+            asking.build(asked.model, names)
+            asking.prepare(asked.pool, names, asked.data.inputs)
+            parts: list[Any] = [asking.measured(asked.model, batch)[1] for batch in _batches(asked)]
+            found.append(_Compared(*(torch.cat([part[name] for part in parts]) for name in _Compared._fields)))
+        yield found
+
+
+def _batches(asked: _Asked) -> Iterator[TextBatch]:
+    rows, size = asked.rows, asked.data.batch_size
+    for i in range(0, len(rows.fields), size):
+        yield TextBatch(rows.fields[i : i + size], rows.target[i : i + size].to(asked.model.device))
 
 
 def _figures(class_names: Sequence[str], found: Sequence[_Compared]) -> dict[str, float]:
     """Means over seeds, and standard deviations where there are several."""
     each = []
     for compared in found:
-        metrics = choosing_metrics(class_names, calibrated=True)
-        known = compared.target >= 0
-        metrics.update(**{name: values[known] if len(values) == len(known) else values for name, values in compared._asdict().items()})
-        each.append(metrics.compute())
+        metrics = choosing_metrics(class_names, calibrated=True).to(compared.preds.device)
+        metrics.update(**compared._asdict())
+        each.append({name: value.cpu() for name, value in metrics.compute().items()})
     figures: dict[str, float] = {}
     for name in _FIGURES:
         values = torch.stack([one[name].double() for one in each])
@@ -188,10 +192,13 @@ def _figures(class_names: Sequence[str], found: Sequence[_Compared]) -> dict[str
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("template", "words", *_FIGURES):
-        table.add_column(heading.replace("accuracy_calibrated", "calibrated"), justify="right" if heading in _FIGURES else "left")
+        table.add_column(
+            heading.replace("accuracy_calibrated", "calibrated"), justify="right" if heading in _FIGURES else "left"
+        )
     for row in rows:
         figures = [
-            f"{row[name]:.4f}" + (f" ± {row[f'{name}_deviation']:.4f}" if f"{name}_deviation" in row else "") for name in _FIGURES
+            f"{row[name]:.4f}" + (f" ± {row[f'{name}_deviation']:.4f}" if f"{name}_deviation" in row else "")
+            for name in _FIGURES
         ]
-        table.add_row(repr(row["template"]), row["words"], *figures)
+        table.add_row(row["template"], row["words"], *figures)
     return table

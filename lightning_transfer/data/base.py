@@ -179,6 +179,7 @@ class ImageData(Part, Loaders, ABC):
         if stage in ("fit", "test"):  # before a training already: its end would be late to hear of it
             check_classes(self.test_sets, self.class_names)
         self._open_log()
+        self.embedded_first = frozenset()
         for images in self._sets.values():
             images.embed(None)  # what an earlier training's backbone made of them is nothing to whoever comes next
         if stage == "predict" and self.predict_path is not None:

@@ -70,7 +70,6 @@ class EpisodeData(Part, Loaders):
     Attributes:
         class_names: of the base classes, which a head can be trained on; of all classes where none are left to train on.
         all_class_names: of all classes, which `Episode.classes` numbers.
-        embedded_first: whether a module lets sets give out embeddings before it asks for episodes: these then need no workers.
 
     Raises:
         ValueError: for values out of range, or data that has no episodes.
@@ -82,7 +81,6 @@ class EpisodeData(Part, Loaders):
     """
 
     task: Task = "classification"
-    embedded_first: bool = False
 
     def __init__(
         self,
@@ -220,6 +218,7 @@ class EpisodeData(Part, Loaders):
         self.data.prepare_data()
 
     def setup(self, stage: str) -> None:
+        self.embedded_first = frozenset()
         for images in self._sets.values():
             images.embed(None)  # what an earlier training's backbone made of them is nothing to whoever comes next
         if stage == "predict" and self.support_path is not None:
@@ -294,14 +293,11 @@ class EpisodeData(Part, Loaders):
         return self.data.ordered_dataloader(source)
 
     def numbered(self, data: ImageDataset, numbers: Sequence[int]) -> DataLoader[Any]:
-        return self._load(data, batch_size=self.data.batch_size, sampler=numbers, persistent_workers=False)
+        return self._load(
+            data, often=False, batch_size=self.data.batch_size, sampler=numbers, num_workers=self.num_workers
+        )
 
-    def _load(self, data: Any, **options: Any) -> DataLoader[Any]:
-        if isinstance(data, ImageDataset):
-            return super()._load(data, **options)
-        options["collate_fn"] = whole_batch
-        asked = isinstance(data, EpisodeDataset) and data is not self._episodes.get("train")
-        if asked and (self.embedded_first or data.images.embeddings is not None):
-            # rows of a tensor: workers would only hand them on, and know nothing of those that come after them
-            options |= {"num_workers": 0, "persistent_workers": False}
-        return super()._load(data, **options)
+    def _load(self, data: Any, often: bool = True, **options: Any) -> DataLoader[Any]:
+        if not isinstance(data, ImageDataset):
+            options["collate_fn"] = whole_batch
+        return super()._load(data, often, **options)

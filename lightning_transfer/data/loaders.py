@@ -24,6 +24,8 @@ class Loaders(LightningDataModule):
         on_error: whether an unreadable file stops the run, or is left out.
         samples: what the samples are, for messages.
         example: how to say on the command line what data there is, for messages.
+        embedded_first: names of the sets that a module lets give out embeddings before it reads them, which `setup` forgets: these need no
+            workers.
     """
 
     batch_size: int
@@ -31,6 +33,7 @@ class Loaders(LightningDataModule):
     on_error: Literal["raise", "skip"] = "raise"
     samples: ClassVar[str] = "images"
     example: ClassVar[str] = "--data FolderData --data.root FOLDER --data.image_size 224"
+    embedded_first: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +90,7 @@ class Loaders(LightningDataModule):
 
     def numbered(self, data: Any, numbers: Sequence[int]) -> DataLoader[Any]:
         """Load items of a set by their numbers, in this order."""
-        return self._load(data, batch_size=self.batch_size, sampler=numbers, persistent_workers=False)
+        return self._load(data, often=False, batch_size=self.batch_size, sampler=numbers, num_workers=self.num_workers)
 
     def teardown(self, stage: str) -> None:  # Lightning's signature
         if self._log:
@@ -122,15 +125,21 @@ class Loaders(LightningDataModule):
     def _evaluate(self, data: Any, often: bool = False) -> DataLoader[Any]:
         batches = ExactBatches(SequentialSampler(data), self.batch_size, drop_last=False)
         # a test reads each set once: the workers of one must not wait beside those of the next
-        return self._load(data, batch_sampler=batches, persistent_workers=self.num_workers > 0 and often)
+        return self._load(data, often, batch_sampler=batches)
 
-    def _load(self, data: Any, **options: Any) -> DataLoader[Any]:
-        usual: dict[str, Any] = {
-            "collate_fn": self.collate,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-        }
-        return DataLoader(data, pin_memory=torch.cuda.is_available(), **usual | options)
+    def _load(self, data: Any, often: bool = True, **options: Any) -> DataLoader[Any]:
+        options = {"collate_fn": self.collate, "num_workers": self._workers(data), **options}
+        persistent = often and options["num_workers"] > 0
+        return DataLoader(data, pin_memory=torch.cuda.is_available(), persistent_workers=persistent, **options)
+
+    def _workers(self, data: Any) -> int:
+        """Processes that load a set.
+
+        None where it gives out rows of a tensor: they would only hand them on, and know nothing of those that come after they have begun.
+        """
+        images = getattr(data, "images", data)  # those of episodes
+        ahead = any(images is self._sets.get(name) for name in self.embedded_first)
+        return 0 if ahead or getattr(images, "embeddings", None) is not None else self.num_workers
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch that a training resumed from this checkpoint begins with."""

@@ -52,4 +52,6 @@ class Demonstrations(Part, ABC):
 def check_count(count: int, size: int) -> None:
     """Refuse a number of demonstrations that a pool of `size` rows does not have."""
     if count >= size:
-        raise ValueError(f"count={count} demonstrations are to be drawn from {size} training rows, of which one may be the query; at most {size - 1} do")
+        raise ValueError(
+            f"count={count} demonstrations are to be drawn from {size} training rows, of which one may be the query; at most {size - 1} do"
+        )

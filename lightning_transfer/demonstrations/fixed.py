@@ -26,7 +26,9 @@ class FixedDemonstrations(Demonstrations):
     def prepare(self, pool: TextRows, num_classes: int, inputs: Sequence[str]) -> None:
         super().prepare(pool, num_classes, inputs)
         if missing := [i for i in self.rows if not 0 <= i < len(pool.fields)]:
-            raise ValueError(f"rows: {missing[0]} is none of the {len(pool.fields)} training rows, which are numbered from 0")
+            raise ValueError(
+                f"rows: {missing[0]} is none of the {len(pool.fields)} training rows, which are numbered from 0"
+            )
 
     def choose(self, fields: Mapping[str, str]) -> list[int]:
         shown = self.itself(fields)

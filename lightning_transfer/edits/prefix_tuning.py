@@ -149,7 +149,7 @@ class KeysValues(Sized):
             return Past(layers)
         weight = _PACE * self.gate.float().abs()  # either sign is a weight
         if weight.requires_grad:
-            weight.register_hook(_bounded)
+            weight.register_hook(_bounded)  # type: ignore[no-untyped-call]
         return Past(layers, bias=weight.clamp(min=1e-37).log(), skipped=self.length)
 
 

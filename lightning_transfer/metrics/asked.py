@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+from torchmetrics.utilities import dim_zero_cat
 
 from lightning_transfer.metrics.classification import classification_metrics
 
@@ -80,7 +80,7 @@ class _AUROC(MulticlassAUROC):
         squashed = (odds - others).atan() / torch.pi + 0.5  # torchmetrics would put logits through a softmax
         super().update(squashed, target)
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         if len(torch.unique(dim_zero_cat(self.target))) < 2:
             return torch.tensor(torch.nan, device=self.device)
         with warnings.catch_warnings():  # of classes that do not occur, which the mean leaves out

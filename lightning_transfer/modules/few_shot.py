@@ -124,8 +124,8 @@ class FewShotModule(TransferModule):
         data = self._data()
         if data is not None and self.inner_loop is not None:
             _check_ways(self.inner_loop, data, stage)
-        if data is not None:
-            data.embedded_first = self.rule is not None and self.max_gigabytes > 0
+        if data is not None and self.rule is not None and self.max_gigabytes > 0:
+            data.embedded_first = frozenset(("val", "test"))
         super().setup(stage)
 
     def complete(self) -> None:

@@ -157,11 +157,20 @@ class ImageTextModule(TransferModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         self._texts = TextOutputs()  # of these weights
+        data = self._data_to_embed()
+        if data is not None and stage == "fit":
+            sets = {name: data.sets[name] for name in ("train", "val") if name in data.sets}
+            data.embedded_first = frozenset(name for name, images in sets.items() if images.versions is not None)
+
+    def _data_to_embed(self) -> ImageData | None:
+        data = getattr(self.trainer, "datamodule", None)
+        keeps = self.lock_image and self.max_gigabytes > 0
+        return data if keeps and isinstance(data, ImageData) else None
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        data = getattr(self.trainer, "datamodule", None)
-        if self.lock_image and self.max_gigabytes > 0 and isinstance(data, ImageData):
+        data = self._data_to_embed()
+        if data is not None:
             self.model.backbone.eval()
             for name in [name for name in ("train", "val") if name in data.sets]:  # in one order in all processes
                 example = data.sets[name].example()

@@ -68,7 +68,9 @@ class LanguagePromptModule(TransferModule):
     ) -> None:
         if task is not None and task != asking.task:
             other = "Saying" if task == "generation" else "Choosing"
-            raise ValueError(f"asking={type(asking).__name__} is for {asking.task}, but the data's task is {task}; take {other}")
+            raise ValueError(
+                f"asking={type(asking).__name__} is for {asking.task}, but the data's task is {task}; take {other}"
+            )
         asking.build(model, class_names)
         if num_classes and class_names and num_classes != len(class_names):
             raise ValueError(f"num_classes={num_classes}, but class_names has {len(class_names)}: {class_names[:5]}")
@@ -96,7 +98,9 @@ class LanguagePromptModule(TransferModule):
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TextData):
-            raise ValueError("a LanguagePromptModule is asked texts of a datamodule, CsvTextData for example, and there is none")
+            raise ValueError(
+                "a LanguagePromptModule is asked texts of a datamodule, CsvTextData for example, and there is none"
+            )
         pool = data.splits().get("train") if self.asking.demonstrations is not None else None
         self.asking.prepare(pool, data.class_names, data.inputs)
 
@@ -122,7 +126,9 @@ class LanguagePromptModule(TransferModule):
 
     def _check(self, batch: TextBatch) -> None:  # type: ignore[override]
         if len(batch.target) and self.asking.task == "classification" and int(batch.target.max()) >= self.num_classes:
-            raise ValueError(f"the data has a target {int(batch.target.max())}, but the model num_classes={self.num_classes}")
+            raise ValueError(
+                f"the data has a target {int(batch.target.max())}, but the model num_classes={self.num_classes}"
+            )
 
     def _evaluate(self, batch: TextBatch, batch_idx: int, metrics: Any) -> None:  # type: ignore[override]
         if batch_idx == 0:

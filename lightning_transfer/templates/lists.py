@@ -57,7 +57,9 @@ def _check(template: str, must: Sequence[str], may: Sequence[str]) -> None:
             "braces that are meant as such are doubled"
         )
     if not [name for name in named if name != "label"]:
-        raise ValueError(f"templates: {template!r} shows nothing of a sample; there is {', '.join(f'{{{name}}}' for name in known)}")
+        raise ValueError(
+            f"templates: {template!r} shows nothing of a sample; there is {', '.join(f'{{{name}}}' for name in known)}"
+        )
 
 
 def _read(name: str) -> list[str]:

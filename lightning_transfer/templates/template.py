@@ -33,11 +33,17 @@ def read_template(template: str) -> str:
     template = unescaped(template)
     named = places(template)
     if not fields_of(template):
-        raise ValueError(f"template={template!r} shows nothing of a sample; put a field of the data into it, {{text}} for example")
+        raise ValueError(
+            f"template={template!r} shows nothing of a sample; put a field of the data into it, {{text}} for example"
+        )
     if "" in named:
-        raise ValueError(f"template={template!r} has a place without a name; name a field of the data, {{text}} for example")
+        raise ValueError(
+            f"template={template!r} has a place without a name; name a field of the data, {{text}} for example"
+        )
     if named.count(LABEL) > 1:
-        raise ValueError(f"template={template!r} has {named.count(LABEL)} places for {{{LABEL}}}; the answer stands once")
+        raise ValueError(
+            f"template={template!r} has {named.count(LABEL)} places for {{{LABEL}}}; the answer stands once"
+        )
     return template
 
 
@@ -101,5 +107,7 @@ def _parts(template: str) -> Iterator[tuple[str, str | None]]:
         raise ValueError(f"template={template!r}: {error}; braces that are meant as such are doubled") from error
     for text, name, options, conversion in parts:
         if options or conversion or (name and not name.isidentifier()):
-            raise ValueError(f"template={template!r}: a place holds a field's name and nothing else, but {name!r} is one")
+            raise ValueError(
+                f"template={template!r}: a place holds a field's name and nothing else, but {name!r} is one"
+            )
         yield text, name

@@ -25,7 +25,7 @@ from lightning_transfer.data import ReviewsData
 from lightning_transfer.demonstrations import FixedDemonstrations, RandomDemonstrations, SimilarDemonstrations
 from lightning_transfer.language import LanguageModel
 from lightning_transfer.metrics.asked import choosing_metrics
-from lightning_transfer.templates import read_templates
+from lightning_transfer.templates import read_templates, unescaped
 
 PAIRS = ["terrible/great", "bad/good", "negative/positive", "awful/wonderful", "dog/cat", "cat/dog", "great/terrible"]
 FIGURES = ("accuracy", "accuracy_calibrated", "auroc")
@@ -48,7 +48,9 @@ def data(rows: int) -> ReviewsData:
 def asked(rows: int, template: str, words: list[str], demonstrations: Any = None) -> dict[str, float]:
     """Figures on the test rows."""
     splits = data(rows).splits()
-    shared = demonstrations is None or demonstrations.shared  # else each query has texts without content of its own: four times the work
+    shared = (
+        demonstrations is None or demonstrations.shared
+    )  # else each query has texts without content of its own: four times the work
     asking = Choosing(template, words, demonstrations=demonstrations, without_content=None if shared else [])
     asking.build(model(), ["negative", "positive"])
     asking.prepare(splits["train"], ["negative", "positive"], ["text"])
@@ -64,14 +66,28 @@ def words(args: Namespace) -> dict[str, Any]:
     folder = args.out / "words"
 
     def measure() -> dict[str, Any]:
-        prompt_grid(model(), data(args.rows), "sst2", [pair.split("/") for pair in PAIRS], split="test", out=str(folder / "grid"))
+        prompt_grid(
+            model(),
+            data(args.rows),
+            "sst2",
+            [pair.split("/") for pair in PAIRS],
+            split="test",
+            out=str(folder / "grid"),
+        )
         with (folder / "grid" / "prompt_grid.csv").open(newline="") as file:
-            return {f"{row['template']!r} {row['words']}": [float(row[name]) for name in FIGURES] for row in csv.DictReader(file)}
+            return {
+                f"{unescaped(row['template'])!r} {row['words']}": [float(row[name]) for name in FIGURES]
+                for row in csv.DictReader(file)
+            }
 
     found: dict[str, Any] = once(folder / "figures", measure)
     for template in read_templates("sst2", must=(), may=("text", "label")):
         cells = [found[f"{template!r} {pair}"] for pair in PAIRS]
-        print(f"| `{template!r}` | " + " | ".join("/".join(f"{100 * value:.1f}" for value in cell) for cell in cells) + " |")
+        print(
+            f"| `{template!r}` | "
+            + " | ".join("/".join(f"{100 * value:.1f}" for value in cell) for cell in cells)
+            + " |"
+        )
     return found
 
 
@@ -80,14 +96,19 @@ def shots(args: Namespace) -> dict[str, Any]:
     for k in SHOTS:
         ways = {"random": lambda seed, k=k: RandomDemonstrations(k, seed) if k else None}
         if k in (4, 8):
-            ways["similar"] = lambda seed, k=k: SimilarDemonstrations(k)
+            ways["similar"] = lambda _, k=k: SimilarDemonstrations(k)
         for way, make in ways.items():
             seeds = range(args.seeds if way == "random" and k else 1)
             each = [
-                once(args.out / "shots" / f"{way}_{k}" / str(seed), lambda s=seed, m=make: asked(args.rows, REVIEW, WORDS, m(s)))
+                once(
+                    args.out / "shots" / f"{way}_{k}" / str(seed),
+                    lambda s=seed, m=make: asked(args.rows, REVIEW, WORDS, m(s)),
+                )
                 for seed in seeds
             ]
-            found[f"{way} k={k}"] = {name: spread([one[name] for one in each]) if name in each[0] else "–" for name in FIGURES}
+            found[f"{way} k={k}"] = {
+                name: spread([one[name] for one in each]) if name in each[0] else "–" for name in FIGURES
+            }
             print(f"| {way} | {k} | " + " | ".join(found[f"{way} k={k}"][name] for name in FIGURES) + " |", flush=True)
     return found
 
@@ -105,11 +126,18 @@ def order(args: Namespace) -> dict[str, Any]:
             folder = args.out / "order" / "".join(marks) / str(seed)
             value = once(folder, lambda c=chosen: asked(args.rows, REVIEW, WORDS, FixedDemonstrations(c)))
             found.setdefault("".join(marks), []).append(value)
-    table = {marks: {name: spread([one[name] for one in each]) for name in (*FIGURES, "share/positive")} for marks, each in found.items()}
+    table = {
+        marks: {name: spread([one[name] for one in each]) for name in (*FIGURES, "share/positive")}
+        for marks, each in found.items()
+    }
     for marks, figures in table.items():
         print(f"| {', '.join(marks)} | " + " | ".join(figures.values()) + " |")
-    spreads = [100 * (max(o) - min(o)) for o in ([each[s]["accuracy"] for each in found.values()] for s in range(args.seeds))]
-    print(f"from worst to best order of the same four, raw accuracy: {statistics.mean(spreads):.1f} points ({min(spreads):.1f} to {max(spreads):.1f})")
+    spreads = [
+        100 * (max(o) - min(o)) for o in ([each[s]["accuracy"] for each in found.values()] for s in range(args.seeds))
+    ]
+    print(
+        f"from worst to best order of the same four, raw accuracy: {statistics.mean(spreads):.1f} points ({min(spreads):.1f} to {max(spreads):.1f})"
+    )
     return table | {"range": spreads}
 
 

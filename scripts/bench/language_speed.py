@@ -53,10 +53,12 @@ def harness(model: LanguageModel, asking: Choosing, rows: Any, batch: int) -> tu
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoTokenizer
 
-    lm = HFLM(pretrained=model.model, tokenizer=AutoTokenizer.from_pretrained(model.source), batch_size=batch, max_length=2048)
+    lm = HFLM(
+        pretrained=model.model, tokenizer=AutoTokenizer.from_pretrained(model.source), batch_size=batch, max_length=2048
+    )
     (prompts,) = asking.prompts(model, rows, 2)
     requests = [
-        Instance("loglikelihood", {}, (prompts.front + before.rstrip(), f"{before[len(before.rstrip()):]}{word}"), 0)
+        Instance("loglikelihood", {}, (prompts.front + before.rstrip(), f"{before[len(before.rstrip()) :]}{word}"), 0)
         for before in prompts.before
         for word in asking.said
     ]
@@ -70,7 +72,9 @@ def load_once() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
     LanguageModel()
-    print(json.dumps([time.perf_counter() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+    print(
+        json.dumps([time.perf_counter() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024])
+    )
 
 
 def loaded() -> dict[str, float]:
@@ -131,7 +135,9 @@ def measured(args: Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"ratio_shared": _ratio(times["plain"], times["shared"])}
     found["same_plain"] = sum(a == b for a, b in zip(answers["plain"], answers["shared"], strict=False)) / args.plain
     if len(ways) > 2:
-        best = min((name for name in ways if name.startswith("harness")), key=lambda name: statistics.median(times[name]))
+        best = min(
+            (name for name in ways if name.startswith("harness")), key=lambda name: statistics.median(times[name])
+        )
         found |= {"harness": best, "ratio_harness": _ratio(times[best], times["shared"])}
         found["same"] = sum(a == b for a, b in zip(answers[best], answers["shared"], strict=True)) / len(rows)
     return found

@@ -62,7 +62,12 @@ def patterns(args: Namespace) -> dict[str, Any]:
             for seed in range(args.seeds if k else 1):
                 shown = RandomDemonstrations(k, seed) if k else None
                 asking = Saying(
-                    "{word} => {label}", FirstLine(), max_new_tokens=8, stop=["\n"], demonstrations=shown, separator="\n"
+                    "{word} => {label}",
+                    FirstLine(),
+                    max_new_tokens=8,
+                    stop=["\n"],
+                    demonstrations=shown,
+                    separator="\n",
                 )
                 folder = args.out / pattern / str(k) / str(seed)
                 each.append(once(folder, lambda p=pattern, a=asking: said(PatternData(p), args.rows, a)))
@@ -78,8 +83,12 @@ def reasoning(args: Namespace) -> dict[str, Any]:
             each = []
             for seed in range(args.seeds if way != "step by step" else 1):
                 folder = args.out / f"{steps}_steps" / way.replace(" ", "_") / str(seed)
-                each.append(once(folder, lambda w=way, s=seed, n=steps: said(problems(n), args.problems, _asking(w, s))))
-            found[f"{steps} {way}"] = {name: spread([one[name] for one in each]) for name in ("exact_match", "unparsed")}
+                each.append(
+                    once(folder, lambda w=way, s=seed, n=steps: said(problems(n), args.problems, _asking(w, s)))
+                )
+            found[f"{steps} {way}"] = {
+                name: spread([one[name] for one in each]) for name in ("exact_match", "unparsed")
+            }
             print(f"| {steps} | {way} | " + " | ".join(found[f"{steps} {way}"].values()) + " |", flush=True)
     return found
 

@@ -51,7 +51,9 @@ WAYS: dict[str, tuple[Any, float]] = {  # edit and rate
 def trained(args: Namespace, way: str, words: str, seed: int, few: bool, steps: int) -> dict[str, float]:
     """Train and test once."""
     edit, rate = WAYS[way]
-    data = ReviewsData(batch_size=8 if few else 16, labels_per_class=16 if few else None, split_seed=seed, test_rows=args.rows)
+    data = ReviewsData(
+        batch_size=8 if few else 16, labels_per_class=16 if few else None, split_seed=seed, test_rows=args.rows
+    )
     seed_everything(seed)
     optim = Optim(partial(AdamW, lr=rate, weight_decay=0.0), partial(WarmupCosine, warmup=0.1))
     asking = Choosing(TEMPLATE, words.split("/"))
@@ -68,7 +70,9 @@ def trained(args: Namespace, way: str, words: str, seed: int, few: bool, steps: 
 
 def untrained(args: Namespace, words: str, seed: int) -> dict[str, float]:
     module = LanguagePromptModule(LanguageModel(), Choosing(TEMPLATE, words.split("/")), 2, class_names=CLASSES)
-    (found,) = quiet_trainer(1).test(module, ReviewsData(split_seed=seed, test_rows=args.rows, batch_size=50), verbose=False)
+    (found,) = quiet_trainer(1).test(
+        module, ReviewsData(split_seed=seed, test_rows=args.rows, batch_size=50), verbose=False
+    )
     return {name: found[f"test/{name}"] for name in FIGURES} | {"trained": 0, "seconds": 0.0}
 
 
@@ -77,7 +81,8 @@ def probed(args: Namespace, seed: int, few: bool) -> dict[str, float]:
     splits = ReviewsData(labels_per_class=16 if few else None, split_seed=seed, test_rows=args.rows).splits()
     encoder, begin = MiniLM(), time.perf_counter()
     sets = {
-        name: Embedded(encoder([row["text"] for row in splits[name].fields]), splits[name].target) for name in ("train", "val", "test")
+        name: Embedded(encoder([row["text"] for row in splits[name].fields]), splits[name].target)
+        for name in ("train", "val", "test")
     }
     head = LogisticProbe().fit(sets["train"], sets["val"], 2).head
     seconds = time.perf_counter() - begin
@@ -94,7 +99,10 @@ def words(args: Namespace) -> dict[str, Any]:
             "after": lambda s, p: trained(args, "all weights", p, s, True, args.steps),
         }.items():
             folder = args.out / "words" / pair.replace("/", "_") / step
-            each = [once(folder / str(s), lambda s=s, m=measure, p=pair: m(s, p)) for s in range(args.seeds if step == "after" else 1)]
+            each = [
+                once(folder / str(s), lambda s=s, m=measure, p=pair: m(s, p))
+                for s in range(args.seeds if step == "after" else 1)
+            ]
             found[f"{pair} {step}"] = spread([one["accuracy"] for one in each])
         print(f"| {pair} | {found[f'{pair} before']} | {found[f'{pair} after']} |", flush=True)
     return found

@@ -1,36 +1,90 @@
 """Test metrics of configurations over several seeds: mean and standard deviation, the figures in the configurations' headers.
 
-usage: python scripts/bench/seeds.py finetune/stamps [finetune/emoji ...] [--split val] [--seeds 3] [--out runs/seeds] [--KEY VALUE ...]
-A seed drives training, splits and the choice of few labels. Tested is best.ckpt, as after `fit`; KEYs are those of `fit`. What is
-chosen is chosen with `--split val`, which looks at no test image.
+usage: python scripts/bench/seeds.py finetune/stamps [finetune/emoji ...] [--first CONFIG] [--split val] [--seeds 3] [--out runs/seeds] [--KEY VALUE ...]
+A seed drives training, splits and the choice of few labels or novel classes. Tested is best.ckpt, as after `fit`; a configuration whose header
+says `test` is tested without a training. KEYs are those of its command. `--first image_text/clip_emoji` trains that one before, with the same
+seed, and the others begin at its best.ckpt, which they name pretrained/clip_emoji/best.ckpt. What is
+chosen is chosen with `--split val`, which looks at no test image. An interrupted run goes on where it was: what has been measured of a recipe
+with the same KEYs is not measured again.
 Prints a table and, as its last line, one JSON object.
 """
 
 import io
+import json
 import shutil
 import statistics
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import yaml
 from common import parser, report, silence
 
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep a run's output back, unless it fails."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            yield
+    except (Exception, SystemExit):
+        print(said.getvalue(), file=sys.stderr)
+        raise
+
+
+def read_recipe(config: str, paths: Mapping[str, str]) -> str:
+    """The text of a configuration, other files in the place of those it names."""
+    from lightning_transfer.configs_path import find_config
+
+    text = Path(find_config(config)).read_text()
+    for named, path in paths.items():
+        if named not in text:
+            raise ValueError(f"{config} does not name {named}, so it does not begin there")
+        text = text.replace(named, path)
+    return text
+
+
+def split_key(recipe: str) -> str:
+    """The key of the seed that divides images, or the classes that episodes are drawn of."""
+    key, data = "data", yaml.safe_load(recipe)["data"]
+    while isinstance(data := data.get("init_args", {}).get("data"), dict):
+        key += ".data"
+    return f"--{key}.split_seed"
+
+
 def train_and_test(
-    config: str, out: Path, seed: int, extra: Sequence[str] = (), split: str = "test"
+    config: str, out: Path, seed: int, extra: Sequence[str] = (), split: str = "test", recipe: str | None = None
 ) -> tuple[dict[str, float], float]:
-    """Train and test with one seed in a folder of its own; returns the metrics of the split and the training's seconds."""
+    """Train and test with one seed in a folder of its own; returns the metrics of the split and the training's seconds.
+
+    Args:
+        config: a name or a file; where its header has it tested without a training, the seconds are those of the test.
+        out: the folder.
+        seed: of training and splits.
+        extra: flags of the command.
+        split: test or val.
+        recipe: the configuration's text, if it is not to be as it stands.
+    """
     from lightning_transfer.cli import TransferCLI
 
-    if out.exists():
-        shutil.rmtree(out)
-    seeds = [f"--seed_everything={seed}", f"--data.split_seed={seed}", f"--trainer.default_root_dir={out}"]
+    recipe = recipe or read_recipe(config, {})
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / "recipe.yaml").write_text(recipe)
+    seeds = [f"--seed_everything={seed}", f"{split_key(recipe)}={seed}", f"--trainer.default_root_dir={out}"]
+    arguments = ["--config", str(out / "recipe.yaml"), *extra, *QUIET, *seeds]
     begin = time.perf_counter()
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        cli = TransferCLI(["fit", "--config", config, *extra, *QUIET, *seeds])
+    with quiet():
+        if f" test --config {config}" in recipe and f" fit --config {config}" not in recipe:
+            cli = TransferCLI(["test" if split == "test" else "validate", *arguments])
+            result = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+            return result, time.perf_counter() - begin
+        cli = TransferCLI(["fit", *arguments])
         seconds = time.perf_counter() - begin
         best = cli.trainer.checkpoint_callback.best_model_path
         measure = cli.trainer.test if split == "test" else cli.trainer.validate
@@ -38,16 +92,40 @@ def train_and_test(
     return result, seconds
 
 
+def figures_of(
+    config: str, out: Path, seed: int, extra: Sequence[str], split: str, first: str | None
+) -> tuple[dict[str, float], float]:
+    """What `train_and_test` finds, or has found before by the same recipe and flags, behind the training that it begins at."""
+    folder = out / config / str(seed)
+    asked = {"recipe": read_recipe(config, begin_at(first, out, seed)), "extra": list(extra), "split": split}
+    kept = folder / "figures.json"
+    if not kept.is_file() or json.loads(kept.read_text())["asked"] != asked:
+        found = train_and_test(config, folder, seed, extra, split, asked["recipe"])
+        kept.write_text(json.dumps({"asked": asked, "figures": found}))
+    result, seconds = json.loads(kept.read_text())["figures"]
+    return result, seconds
+
+
+def begin_at(first: str | None, out: Path, seed: int) -> dict[str, str]:
+    """Train what a configuration begins at; returns the file that it names, and the one that there is now."""
+    if first is None:
+        return {}
+    figures_of(first, out, seed, (), "test", None)
+    return {f"pretrained/{Path(first).name}/best.ckpt": str(out / first / str(seed) / "best.ckpt")}
+
+
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation of a sample; the deviation of one value is 0."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def measure(config: str, seeds: int, out: Path, extra: Sequence[str], split: str) -> dict[str, object]:
+def measure(
+    config: str, seeds: int, out: Path, extra: Sequence[str], split: str, first: str | None = None
+) -> dict[str, object]:
     """Train and test one configuration with all seeds, print its metrics, and return them."""
     results, times = [], []
     for seed in range(seeds):
-        result, seconds = train_and_test(config, out / config / str(seed), seed, extra, split)
+        result, seconds = figures_of(config, out, seed, extra, split, first)
         name = next(
             f"{split}/{metric}" for metric in ("accuracy", "mae", "image_to_text_r1") if f"{split}/{metric}" in result
         )
@@ -66,12 +144,13 @@ def main() -> None:
     """Measure one configuration after the other."""
     arguments = parser(__doc__)
     arguments.add_argument("configs", nargs="+")
+    arguments.add_argument("--first")
     arguments.add_argument("--split", choices=("test", "val"), default="test")
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=Path("runs/seeds"))
     args, extra = arguments.parse_known_args()
     silence()
-    found = {name: measure(name, args.seeds, args.out, extra, args.split) for name in args.configs}
+    found = {name: measure(name, args.seeds, args.out, extra, args.split, args.first) for name in args.configs}
     report({"seeds": args.seeds, **found})
 
 

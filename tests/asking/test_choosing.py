@@ -150,8 +150,8 @@ def test_templates_and_data_that_do_not_fit():
         _built(model, template="{title} was {label}")
     with pytest.raises(ValueError, match="is the template of demonstrations, and there are none"):
         Choosing("{text}", worked="{text} {label}")
+    asking = Choosing("{text}", demonstrations=RandomDemonstrations(2))
     with pytest.raises(ValueError, match="data has none"):
-        asking = Choosing("{text}", demonstrations=RandomDemonstrations(2))
         asking.prepare(None, CLASSES, ["text"])
     with pytest.raises(ValueError, match="calibrate=true"):
         Choosing("{text}", calibrate=True, without_content=[])

@@ -47,9 +47,7 @@ def test_training_teaches_what_a_worked_example_says():
     asking = _built(model, demonstrations=FixedDemonstrations([0]), worked=worked)
     batch = TextBatch([{**POOL.fields[1]}], torch.tensor([-1]), ["3"])
     front = "Question: what is it? Answer: it is. The answer is a dog.\n\n"
-    scores = choice_scores(
-        model, [f"{front}Question: so so? Answer:"], [[" no. The answer is 3.\n\n"]]
-    )
+    scores = choice_scores(model, [f"{front}Question: so so? Answer:"], [[" no. The answer is 3.\n\n"]])
     torch.testing.assert_close(asking.loss(model, batch), -scores.log_prob[0, 0] / scores.tokens[0, 0])
 
 

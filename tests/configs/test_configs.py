@@ -287,7 +287,11 @@ def test_asks_a_language_model(name):
     _, own, after = typed(name)
     text = (PACKAGED / f"{name}.yaml").read_text()
     generates = "Saying" in text
-    small = ["--model.model.name=model", "--data.batch_size=2", *(["--model.asking.max_new_tokens=3"] if generates else [])]
+    small = [
+        "--model.model.name=model",
+        "--data.batch_size=2",
+        *(["--model.asking.max_new_tokens=3"] if generates else []),
+    ]
     first = next(line for line in text.splitlines() if f"--config {name}" in line).split()[2]
     if first == "fit":
         main(["fit", "--config", name, *own, *small, "--config", "smoke", "--trainer.limit_val_batches=1"])

@@ -50,7 +50,9 @@ def test_free_answers_have_no_balance():
 
 
 def test_the_most_similar_stands_last():
-    pool = TextRows([{"text": text} for text in ("a blue whale", "trains and cars", "a blue whale!")], torch.tensor([0, 1, 0]))
+    pool = TextRows(
+        [{"text": text} for text in ("a blue whale", "trains and cars", "a blue whale!")], torch.tensor([0, 1, 0])
+    )
     similar = _prepared(SimilarDemonstrations(2, CharacterNGrams()), pool)
     assert similar.choose({"text": "blue whale"}) in ([2, 0], [0, 2])
     assert similar.choose({"text": "trains and a car"})[-1] == 1

@@ -118,6 +118,20 @@ def test_a_locked_tower_sees_each_version_once_and_training_is_what_it_would_be(
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-3, abs=1e-4)
 
 
+def test_what_a_locked_tower_makes_of_images_reaches_a_training_with_workers(trainer):
+    results = []
+    for workers in (0, 1):
+        seed_everything(0, verbose=False)
+        made, losses = module(lock_image=True, lock_text=True), Losses()
+        calls, images = counted(made), data(num_workers=workers)
+        run = trainer(max_epochs=2, callbacks=[losses])
+        run.fit(made, images)
+        assert not any(losses.seen)
+        assert calls[0] == len(images.sets["train"]) + len(images.sets["val"]) + 1
+        results.append(losses.values)
+    assert results[0] == pytest.approx(results[1])
+
+
 def test_a_random_transform_without_augmentations_is_seen_anew(trainer):
     made, losses = module(lock_image=True), Losses()
     trainer(max_epochs=1, callbacks=[losses]).fit(made, data(train_transform=TrainTransform))

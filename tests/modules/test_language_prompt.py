@@ -10,8 +10,8 @@ from torch.optim import AdamW
 from transformers import PreTrainedTokenizerFast
 
 from lightning_transfer import FinetuneModule, LanguagePromptModule, Optim
-from lightning_transfer.backbones import MLPBackbone
 from lightning_transfer.asking import Choosing, Saying
+from lightning_transfer.backbones import MLPBackbone
 from lightning_transfer.callbacks import PredictionWriter
 from lightning_transfer.data import CsvTextData, FakeData
 from lightning_transfer.demonstrations import RandomDemonstrations
@@ -22,7 +22,7 @@ from lightning_transfer.penalties import L2SP
 CLASSES = ["negative", "positive"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def reviews():
     """Twenty sentences of two classes in a file; whoever reads them can learn the word in them."""
     lines = ["text,label"] + [f"{'great' if i % 2 else 'dull'} film {i},{i % 2}" for i in range(24)]
@@ -30,7 +30,7 @@ def reviews():
     return CsvTextData("reviews.csv", class_names=CLASSES, batch_size=4, val_fraction=0.2, test_fraction=0.2)
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder():
     """A model that can be read again."""
     made = llama()
@@ -76,9 +76,7 @@ def test_training_all_weights_learns_the_words(reviews):
 
 
 def test_a_soft_prompts_checkpoint_holds_the_prompt_alone(reviews, folder):
-    module = _module(
-        LanguageModel(folder), edits=[SoftPrompt(4)], optim=Optim(partial(AdamW, lr=1e-1), schedule=None)
-    )
+    module = _module(LanguageModel(folder), edits=[SoftPrompt(4)], optim=Optim(partial(AdamW, lr=1e-1), schedule=None))
     trainer = _trainer(max_epochs=2)
     trainer.fit(module, reviews)
     trainer.save_checkpoint("prompt.ckpt")
@@ -134,7 +132,9 @@ def test_saying_is_learned():
 
 
 def test_what_does_not_go_together(reviews):
-    with pytest.raises(ValueError, match="asking=Choosing is for classification, but the data's task is generation; take Saying"):
+    with pytest.raises(
+        ValueError, match="asking=Choosing is for classification, but the data's task is generation; take Saying"
+    ):
         LanguagePromptModule(llama(), Choosing("{text}", ["a", "b"]), task="generation")
     with pytest.raises(ValueError, match="the edits froze all of the model"):
         _trainer().fit(_module(edits=[FreezeBackbone()]), reviews)
