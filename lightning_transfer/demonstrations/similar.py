@@ -52,8 +52,10 @@ class SimilarDemonstrations(Demonstrations):
         if text not in self._known:
             self._known[text] = self._encoder([text])[0]
         alike = self._vectors @ self._known[text]
-        alike[list(self.itself(fields))] = -torch.inf
-        nearest: list[int] = alike.topk(self.count).indices.tolist()
+        shown = self.itself(fields)
+        alike[list(shown)] = -torch.inf
+        others = len(alike) - len(shown)  # fewer than `count` where several rows say what the query does
+        nearest: list[int] = alike.topk(min(self.count, others)).indices.tolist()
         return nearest[::-1]
 
     def _text(self, row: Mapping[str, str]) -> str:

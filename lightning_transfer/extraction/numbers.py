@@ -5,7 +5,9 @@ from decimal import Decimal
 
 from lightning_transfer.extraction.base import Extraction
 
-_NUMBER = r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+"
+# A minus behind a number or a word is none of its own: "10-3", "pages 12-15".
+_SIGN = r"(?:(?<![\w.)])[-\u2212]\$?|\$?(?<![\w.)])[-\u2212]|\$)?"
+_NUMBER = rf"{_SIGN}(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|{_SIGN}\.\d+"
 
 
 class LastNumber(Extraction):
@@ -57,6 +59,7 @@ def plain(number: str) -> str:
         >>> plain("$1,234.50"), plain("-3.0"), plain("100")
         ('1234.5', '-3', '100')
     """
-    bare = number.replace(",", "").replace("$", "")
-    value = f"{Decimal(bare):f}"
-    return value.rstrip("0").rstrip(".") if "." in value else value
+    bare = number.replace(",", "").replace("$", "").replace("\u2212", "-")
+    value = Decimal(bare)
+    digits = f"{value or value.copy_abs():f}"  # no zero below zero
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits

@@ -76,3 +76,10 @@ def test_the_most_similar_stands_last():
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_rows_that_say_what_the_query_does_are_not_shown_even_where_no_others_are_left():
+    texts = ("A film", "a  film", "b", "c", "d")
+    pool = TextRows([{"text": text} for text in texts], torch.tensor([0, 0, 1, 1, 0]))
+    for made in (RandomDemonstrations(4), SimilarDemonstrations(4, CharacterNGrams())):
+        assert {*_prepared(made, pool).choose({"text": "a film"})} == {2, 3, 4}

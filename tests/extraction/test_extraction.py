@@ -16,6 +16,16 @@ from lightning_transfer.extraction.vote import majority
         ("The answer is many", None, None),
         ("", None, None),
         ("he has .5 left", None, "0.5"),
+        ("10-3", None, "3"),
+        ("see pages 12-15", None, "15"),
+        ("x = -3", None, "-3"),
+        ("The answer is $-5", "-5", "-5"),
+        ("The answer is -$5", "-5", "-5"),
+        ("The answer is \u22125", "-5", "-5"),
+        ("The answer is -0.0", "0", "0"),
+        ("3,4,5", None, "5"),
+        ("1,234,567.50", None, "1234567.5"),
+        ("The answer is 0.1234567890123456789012345678901234", *["0.1234567890123456789012345678901234"] * 2),
     ],
 )
 def test_numbers(text, phrase, last):
