@@ -213,7 +213,7 @@ class LanguageModel(Part, nn.Module):
         where = ((ids == self.special["mask"]) & mask.bool()).int().argmax(dim=1)
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         if self.prompt is not None:
-            front = self.prompt.embeddings().expand(len(ids), -1, -1)
+            front = self.prompt.embeddings().to(self.model.dtype).expand(len(ids), -1, -1)
             entries = torch.cat([front, self.model.get_input_embeddings()(ids)], dim=1)
             wide = torch.cat([mask.new_ones(len(ids), self.prompt.length), mask], dim=1)
             inputs, where = {"inputs_embeds": entries, "attention_mask": wide}, where + self.prompt.length
