@@ -47,10 +47,12 @@ class MiniLM(TextEncoder):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} of MiniLM must be at least 1")
         self.batch_size = batch_size
+        self._loaded: tuple[Any, Any] | None = None  # from the first call on, for whoever asks text by text
 
     @torch.no_grad()
     def __call__(self, texts: list[str]) -> Tensor:
-        model, tokenizer = load_minilm()
+        self._loaded = self._loaded or load_minilm()
+        model, tokenizer = self._loaded
         tokenizer.enable_truncation(LONGEST)
         embeddings = []
         for start in range(0, len(texts), self.batch_size):
