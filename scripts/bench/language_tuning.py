@@ -109,7 +109,7 @@ def words(args: Namespace) -> dict[str, Any]:
 
 
 def few(args: Namespace) -> dict[str, Any]:
-    return _table(args, "few", [*WAYS], range(args.seeds), True, args.steps)
+    return _table(args, "few", args.ways, range(args.seeds), True, args.steps)
 
 
 def everything(args: Namespace) -> dict[str, Any]:
@@ -159,6 +159,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--steps", type=int, default=40)
     arguments.add_argument("--all_steps", type=int, default=150)
+    arguments.add_argument("--ways", nargs="+", default=[*WAYS], choices=[*WAYS], help="of `few`")
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tuning"))
     args = arguments.parse_args()
     silence()
