@@ -149,13 +149,15 @@ def spread(values: list[float]) -> str:
 def main() -> None:
     parts = {"words": words, "shots": shots, "order": order}
     arguments = parser(__doc__)
-    arguments.add_argument("parts", nargs="*", default=list(parts), choices=[*parts, []])
+    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=200)
     arguments.add_argument("--seeds", type=int, default=5)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_prompts"))
     args = arguments.parse_args()
+    if unknown := [name for name in args.parts if name not in parts]:
+        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
     silence()
-    report({name: parts[name](args) for name in args.parts})
+    report({name: parts[name](args) for name in args.parts or parts})
 
 
 if __name__ == "__main__":

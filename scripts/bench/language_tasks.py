@@ -108,14 +108,16 @@ def _asking(way: str, seed: int) -> Saying:
 def main() -> None:
     parts = {"patterns": patterns, "reasoning": reasoning}
     arguments = parser(__doc__)
-    arguments.add_argument("parts", nargs="*", default=list(parts), choices=[*parts, []])
+    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=40)
     arguments.add_argument("--problems", type=int, default=60)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tasks"))
     args = arguments.parse_args()
+    if unknown := [name for name in args.parts if name not in parts]:
+        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
     silence()
-    report({name: parts[name](args) for name in args.parts})
+    report({name: parts[name](args) for name in args.parts or parts})
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def _draw(found: dict[str, Any], path: Path, part: str) -> None:
 def main() -> None:
     parts = {"words": words, "few": few, "all": everything}
     arguments = parser(__doc__)
-    arguments.add_argument("parts", nargs="*", default=list(parts), choices=[*parts, []])
+    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=200)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--steps", type=int, default=40)
@@ -162,8 +162,10 @@ def main() -> None:
     arguments.add_argument("--ways", nargs="+", default=[*WAYS], choices=[*WAYS], help="of `few`")
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tuning"))
     args = arguments.parse_args()
+    if unknown := [name for name in args.parts if name not in parts]:
+        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
     silence()
-    report({name: parts[name](args) for name in args.parts})
+    report({name: parts[name](args) for name in args.parts or parts})
 
 
 if __name__ == "__main__":
