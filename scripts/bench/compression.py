@@ -29,7 +29,7 @@ def ways(args: Namespace) -> dict[str, list[Any]]:
             return traces[layer.name]
 
     traces: dict[str, Any] = {}
-    made: dict[str, list[Any]] = {}
+    made: dict[str, list[Any]] = {"dense": []}
     for sparsity in args.sparsities:
         layer, model = Unstructured(sparsity), Unstructured(sparsity, across="model")
         made[f"magnitude {sparsity:g}"] = [Magnitude(layer)]
@@ -54,15 +54,16 @@ def measure(dense: Any, data: Any, compressions: list[Any], args: Namespace) -> 
     from lightning_transfer.compression.network import compress_network
     from lightning_transfer.merging import recompute_batch_norm
 
-    module = deepcopy(dense)
+    module, rows, seconds = deepcopy(dense), [], 0.0
     images = CalibrationImages(data, args.images, module.memory_format)
-    layers = choose_layers(module.model, compressions, args.targets).layers
-    begun = time.perf_counter()
-    rows = compress_network(module.model, layers, compressions, images)
-    seconds = time.perf_counter() - begun
+    if compressions:
+        layers = choose_layers(module.model, compressions, args.targets).layers
+        begun = time.perf_counter()
+        rows = compress_network(module.model, layers, compressions, images)
+        seconds = time.perf_counter() - begun
     plain = accuracy(module, data)
     recompute_batch_norm(module.model, images)
-    zeros = sum(row.zeros for row in rows) / sum(row.weights for row in rows)
+    zeros = sum(row.zeros for row in rows) / max(1, sum(row.weights for row in rows))
     return {"plain": plain, "corrected": accuracy(module, data), "sparsity": zeros, "seconds": seconds}
 
 
@@ -93,10 +94,9 @@ def main() -> None:
     silence()
 
     found: dict[str, list[dict[str, float]]] = {}
-    dense = [one_seed(seed, args, found) for seed in range(args.seeds)]
-    mean, deviation = mean_and_deviation(dense)
-    print(f"\ndense: {mean:.1f} ± {deviation:.1f} %")
-    print(f"{'way':<30}{'zeros':>7}  {'as it is':>14}  {'norms corrected':>16}  {'seconds':>7}")
+    for seed in range(args.seeds):
+        one_seed(seed, args, found)
+    print(f"\n{'way':<30}{'zeros':>7}  {'as it is':>14}  {'norms corrected':>16}  {'seconds':>7}")
     rows = []
     for way, runs in found.items():
         plain, corrected = (mean_and_deviation([run[key] for run in runs]) for key in ("plain", "corrected"))
@@ -105,11 +105,11 @@ def main() -> None:
             f"{way:<30}{100 * zeros:>5.1f} %  {plain[0]:>7.1f} ± {plain[1]:<4.1f}  {corrected[0]:>9.1f} ± {corrected[1]:<4.1f}  {seconds:>7.1f}"
         )
         rows.append({"way": way, "zeros": zeros, "plain": plain, "corrected": corrected, "seconds": seconds})
-    report({"seeds": args.seeds, "dense": [mean, deviation], "ways": rows})
+    report({"seeds": args.seeds, "ways": rows})
 
 
-def one_seed(seed: int, args: Namespace, found: dict[str, list[dict[str, float]]]) -> float:
-    """Train, compress in all ways, and add what they reach; returns the dense network's accuracy in %."""
+def one_seed(seed: int, args: Namespace, found: dict[str, list[dict[str, float]]]) -> None:
+    """Train, compress in all ways, and add what they reach."""
     from lightning_transfer import TransferModule
     from lightning_transfer.data import ImageData
 
@@ -127,7 +127,6 @@ def one_seed(seed: int, args: Namespace, found: dict[str, list[dict[str, float]]
             return measure(module, data, compressions, args)
 
         found.setdefault(way, []).append(once(folder / name, measured))
-    return once(folder / "dense_accuracy", lambda: {"accuracy": accuracy(module, data)})["accuracy"]
 
 
 if __name__ == "__main__":
