@@ -1,6 +1,6 @@
 """What a language model that nothing trains answers on film reviews: by template and label words, by demonstrations, and by their order.
 
-usage: python scripts/bench/language_prompts.py [words shots order ...] [--rows 200] [--seeds 5] [--out runs/language_prompts]
+usage: python scripts/bench/language_prompts.py [words shots order ...] [--rows 200] [--seeds 3] [--out runs/language_prompts]
 SmolLM2-135M-Instruct; accuracy raw, after contextual calibration, and area under the ROC curve, on so many test rows (the same for all).
 `words` asks each template with each pair of words; `shots` the same template with k demonstrations drawn by so many seeds, balanced, beside
 the most similar ones; `order` puts the same two positive and two negative ones in all six orders. Nothing is chosen here: the tables hold all
@@ -151,7 +151,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=200)
-    arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_prompts"))
     args = arguments.parse_args()
     if unknown := [name for name in args.parts if name not in parts]:

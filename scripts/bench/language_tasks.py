@@ -1,6 +1,6 @@
 """What a language model says when it is shown how: patterns of words by the number of examples, and word problems with and without reasoning.
 
-usage: python scripts/bench/language_tasks.py [patterns reasoning ...] [--rows 40] [--problems 60] [--seeds 3] [--out runs/language_tasks]
+usage: python scripts/bench/language_tasks.py [patterns reasoning ...] [--rows 20] [--problems 40] [--seeds 3] [--out runs/language_tasks]
 SmolLM2-135M-Instruct, greedy. `patterns` goes on with `word => answer` lists of k examples drawn by so many seeds; `reasoning` answers
 problems of one and two steps after four worked examples that show the answer, the equation, or the whole chain of thought, after the chain
 with a vote over five samples, and without examples by "Let's think step by step.". Exact match. Results are kept below --out, and a second
@@ -109,8 +109,8 @@ def main() -> None:
     parts = {"patterns": patterns, "reasoning": reasoning}
     arguments = parser(__doc__)
     arguments.add_argument("parts", nargs="*", help=", ".join(parts))
-    arguments.add_argument("--rows", type=int, default=40)
-    arguments.add_argument("--problems", type=int, default=60)
+    arguments.add_argument("--rows", type=int, default=20)
+    arguments.add_argument("--problems", type=int, default=40)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tasks"))
     args = arguments.parse_args()

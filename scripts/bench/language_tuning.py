@@ -155,10 +155,10 @@ def main() -> None:
     parts = {"words": words, "few": few, "all": everything}
     arguments = parser(__doc__)
     arguments.add_argument("parts", nargs="*", help=", ".join(parts))
-    arguments.add_argument("--rows", type=int, default=200)
+    arguments.add_argument("--rows", type=int, default=150)
     arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--steps", type=int, default=40)
-    arguments.add_argument("--all_steps", type=int, default=150)
+    arguments.add_argument("--steps", type=int, default=30)
+    arguments.add_argument("--all_steps", type=int, default=100)
     arguments.add_argument("--ways", nargs="+", default=[*WAYS], choices=[*WAYS], help="of `few`")
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tuning"))
     args = arguments.parse_args()

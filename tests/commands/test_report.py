@@ -80,7 +80,7 @@ def test_a_folder_beside_the_checkpoint_and_further_sets(trainer):
 
 def test_without_errors_there_is_no_sheet_and_no_temperature(trainer, capsys):
     data = fake(pixels=8, val_fraction=0.2)
-    path = trained(trainer, data, epochs=30)
+    path = trained(trainer, data, epochs=60)
     Path("out").mkdir()
     Path("out/worst.png").write_text("of an earlier report")
     report(path, resamples=10, out="out")

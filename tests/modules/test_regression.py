@@ -72,7 +72,7 @@ def test_units_of_the_targets_change_nothing_but_units(trainer, bright):
         module, run = made(loss=MeanSquaredError()), trainer(max_epochs=2)
         run.fit(module, data)
         found.append(run.validate(module, data, verbose=False)[0])
-    assert found[0]["val/loss"] == pytest.approx(found[1]["val/loss"], rel=1e-3)
+    assert found[0]["val/loss"] == pytest.approx(found[1]["val/loss"], rel=1e-2)
     assert found[0]["val/r2"] == pytest.approx(found[1]["val/r2"], rel=1e-2, abs=1e-2)
 
 
