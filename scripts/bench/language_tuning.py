@@ -1,6 +1,6 @@
 """What training adds to asking: a language model on film reviews, with 16 labels a class and with all, against the parameters that are trained.
 
-usage: python scripts/bench/language_tuning.py [words few all ...] [--rows 200] [--seeds 3] [--steps 40] [--all_steps 150] [--out runs/language_tuning]
+usage: python scripts/bench/language_tuning.py [words few all ...] [--rows 150] [--seeds 3] [--steps 30] [--all_steps 100] [--out runs/language_tuning]
 SmolLM2-135M-Instruct, template `{text} It was {label}.`. `words` fine-tunes all weights for each pair of label words, as table 2 of Gao et al.
 2021 does with RoBERTa-large; `few` trains soft prompts of 1 to 100 entries, prefixes, LoRA and all weights with 16 labels a class, beside
 a probe of a sentence encoder; `all` the same for some of them with all 7,050 labels in so many steps, one seed. Rates are those of the
