@@ -177,6 +177,34 @@ class LanguageModel(Part, nn.Module):
         """
         return self._forward(ids, lengths, past, positions, {"input_ids": ids})
 
+    @property
+    def packs(self) -> bool:
+        """Whether texts can be read side by side: what a token sees hangs on its position and the mask alone."""
+        config = self.model.config.get_text_config()
+        return not (getattr(config, "alibi", False) or getattr(config, "sliding_window", None))
+
+    def read_packed(self, texts: Sequence[Sequence[int]], past: Past) -> Tensor:
+        """What comes next after each of B texts, (B, V): read side by side as one row, with no padding, and the past in memory once.
+
+        Args:
+            texts: tokens of each, at least one.
+            past: of batch 1 and without padding.
+        """
+        counts = torch.tensor([*map(len, texts)], device=self.device)
+        ids = torch.tensor([[token for text in texts for token in text]], device=self.device)
+        ends = counts.cumsum(0)
+        of = torch.arange(len(texts), device=self.device).repeat_interleave(counts)
+        steps = torch.arange(ids.shape[1], device=self.device) - (ends - counts)[of]
+        outputs = self.model(
+            input_ids=ids,
+            position_ids=past.taken()[:, None] + steps,
+            attention_mask=attention_mask(past, 1, ids.shape[1], self.model.dtype, of),
+            use_cache=True,
+            logits_to_keep=ends - 1,
+            **{self._cache_name: as_cache(past)},
+        )
+        return cast(Tensor, outputs.logits[0])
+
     def read_entries(self, entries: Tensor) -> Past:
         """What entries (P, D) in the place of tokens are, once read: a past of batch 1."""
         count = torch.tensor([len(entries)], device=entries.device)

@@ -71,13 +71,21 @@ def from_cache(cache: Any) -> tuple[tuple[Tensor, Tensor], ...]:
     return tuple((layer.keys, layer.values) for layer in cache.layers)
 
 
-def attention_mask(past: Past, batch: int, width: int, dtype: torch.dtype) -> Tensor | None:
-    """What is added to attention scores of `width` new columns behind a past: (B, 1, width, T + width); none where causality says all."""
-    if past.mask is None and past.bias is None:
+def attention_mask(
+    past: Past, batch: int, width: int, dtype: torch.dtype, texts: Tensor | None = None
+) -> Tensor | None:
+    """What is added to attention scores of `width` new columns behind a past: (B, 1, width, T + width); none where causality says all.
+
+    Several texts may lie side by side in one row: `texts` (width,) numbers them, and none sees another.
+    """
+    if past.mask is None and past.bias is None and texts is None:
         return None
     device = past.layers[0][0].device
     closed = torch.finfo(dtype).min
-    new = torch.full((width, width), closed, dtype=dtype, device=device).triu(1).expand(batch, width, width)
+    new = torch.full((width, width), closed, dtype=dtype, device=device).triu(1)
+    if texts is not None:
+        new = new.masked_fill(texts[:, None] != texts, closed)
+    new = new.expand(batch, width, width)
     old = torch.zeros(batch, width, past.length, dtype=dtype, device=device)
     if past.mask is not None:
         old = old.masked_fill(~past.mask[:, None], closed)

@@ -1,16 +1,18 @@
 """How likely a language model finds each of several ways to go on."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from lightning_transfer.language.model import LanguageModel
 from lightning_transfer.language.past import Past
-from lightning_transfer.language.shared import SharedPast, beginning, buckets, pad
+from lightning_transfer.language.shared import SharedPast, beginning, buckets, packs, pad
 
 MOST_TOKENS = 4096  # read at once
+LONG = 64  # tokens of a shared beginning, from which on texts are read side by side, lest each reads a copy of it
+PACKED = 512  # tokens side by side: each looks at all, and a mask shuts out the others
 
 
 class Scores(NamedTuple):
@@ -129,14 +131,21 @@ def _all_short(rows: Sequence[_Row], count: int) -> bool:
 def _short(model: LanguageModel, rows: Sequence[_Row], count: int, read: int, past: Past | None) -> Tensor:
     contexts = [rows[i].ids[read:-1] for i in range(0, len(rows), count)]
     scores: list[Tensor] = [torch.empty(0)] * len(contexts)
-    for bucket in buckets([*map(len, contexts)], MOST_TOKENS):
-        ids, lengths = pad([contexts[i] for i in bucket], model.device)
-        where, place = torch.unique(lengths - 1, return_inverse=True)
-        logits, _ = model.read(ids, lengths, past, where)
-        last = logits[torch.arange(len(bucket), device=ids.device), place].float().log_softmax(dim=-1)
-        for of, i in zip(last, bucket, strict=True):
+    packed = past is not None and past.length >= LONG and past.batch == 1 and past.mask is None and model.packs
+    sizes = [*map(len, contexts)]
+    for bucket in packs(sizes, PACKED) if packed else buckets(sizes, MOST_TOKENS):
+        some = [contexts[i] for i in bucket]
+        last = model.read_packed(some, cast(Past, past)) if packed else _padded(model, some, past)
+        for of, i in zip(last.float().log_softmax(dim=-1), bucket, strict=True):
             scores[i] = of[[rows[i * count + k].ids[-1] for k in range(count)]]
     return torch.stack(scores).flatten()
+
+
+def _padded(model: LanguageModel, contexts: Sequence[Sequence[int]], past: Past | None) -> Tensor:
+    ids, lengths = pad(contexts, model.device)
+    where, place = torch.unique(lengths - 1, return_inverse=True)
+    logits, _ = model.read(ids, lengths, past, where)
+    return logits[torch.arange(len(ids), device=ids.device), place]
 
 
 def _long(model: LanguageModel, rows: Sequence[_Row], read: int, past: Past | None) -> Tensor:

@@ -92,3 +92,16 @@ def buckets(lengths: Sequence[int], most: int, waste: float = 0.25) -> list[list
         else:
             found.append([i])
     return found
+
+
+def packs(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Numbers of rows to be read side by side: in order, as many as have so many tokens together; a longer row is alone."""
+    found: list[list[int]] = []
+    total = most
+    for i, length in enumerate(lengths):
+        if total + length > most:
+            found.append([])
+            total = 0
+        found[-1].append(i)
+        total += length
+    return found

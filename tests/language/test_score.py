@@ -2,9 +2,11 @@ import pytest
 import torch
 from tiny import bert, gpt2, llama
 
+from lightning_transfer.language import score
 from lightning_transfer.language.fill import word_scores
+from lightning_transfer.language.past import Past
 from lightning_transfer.language.score import choice_scores
-from lightning_transfer.language.shared import SharedPast, buckets, common_beginning
+from lightning_transfer.language.shared import SharedPast, buckets, common_beginning, packs
 
 FRONT = "Review: A great film with a great cast. Sentiment: positive\n\n"
 CONTEXTS = ["Review: bad and dull. Sentiment:", "Review: It was great, a great cast, a great film. Sentiment:"]
@@ -43,6 +45,42 @@ def test_a_shared_front_is_read_once_and_changes_nothing(words, monkeypatch):
     kept.forget()
     choice_scores(model, CONTEXTS[:1], [words], FRONT, kept)
     assert kept.past is not past
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("made", [llama, gpt2])
+@pytest.mark.parametrize("most", [1, 20, 512])
+def test_texts_side_by_side_see_nothing_of_each_other(made, most, monkeypatch):
+    monkeypatch.setattr(score, "LONG", 8)
+    monkeypatch.setattr(score, "PACKED", most)
+    model, words = made(), [[" great", " bad"]] * 5
+    contexts = [*CONTEXTS, "So so:", "It was", "Review: a dog. Sentiment:"]
+    plain = choice_scores(model, contexts, words, FRONT)
+    read, counted = model.read_packed, []
+    monkeypatch.setattr(model, "read_packed", lambda texts, past: counted.append(len(texts)) or read(texts, past))
+    packed = choice_scores(model, contexts, words, FRONT, SharedPast())
+    torch.testing.assert_close(packed.log_prob, plain.log_prob, atol=1e-4, rtol=1e-4)
+    assert sum(counted) == 5
+    assert (most == 512) == (len(counted) == 1)
+
+
+@torch.no_grad()
+def test_a_prompt_with_weights_of_its_entries_stays_in_front_of_texts_side_by_side():
+    model = llama()
+    torch.manual_seed(0)
+    past = Past(model.read_entries(torch.randn(12, model.num_features)).layers, bias=torch.randn(12))
+    texts = model.encode(CONTEXTS)
+    packed = model.read_packed(texts, past)
+    for row, ids in zip(packed, texts, strict=True):
+        alone, _ = model.read(torch.tensor([ids]), torch.tensor([len(ids)]), past)
+        torch.testing.assert_close(row, alone[0, -1], atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_whose_tokens_see_a_window_reads_each_text_apart():
+    model = llama()
+    assert model.packs
+    model.model.config.sliding_window = 4
+    assert not model.packs
 
 
 def test_gradients_share_nothing():
@@ -97,6 +135,11 @@ def test_buckets_hold_alike_lengths():
     assert buckets([5, 100, 99, 4, 50], 10_000) == [[1, 2], [4], [0, 3]]
     assert buckets([10, 10, 10], 20) == [[0, 1], [2]]
     assert buckets([30], 20) == [[0]]
+
+
+def test_packs_are_filled_in_order():
+    assert packs([10, 10, 5, 30, 5], 20) == [[0, 1], [2], [3], [4]]
+    assert packs([], 20) == []
 
 
 def test_common_beginning():
