@@ -4,7 +4,8 @@ A compression is no edit. An edit sees a model alone and is made again whenever 
 images, once, and all that is left of it is in the weights. Nothing is trained.
 """
 
-from lightning_transfer.compression.base import Compression, Pruning, in_turn
+from lightning_transfer.compression.base import Compression, Pruning, Rounding, in_turn
+from lightning_transfer.compression.budget import Budget
 from lightning_transfer.compression.exact_obs import ExactOBS
 from lightning_transfer.compression.gptq import GPTQ
 from lightning_transfer.compression.magnitude import Magnitude
@@ -19,6 +20,7 @@ __all__ = [
     "NM",
     "OBQ",
     "Blocks",
+    "Budget",
     "Compression",
     "ExactOBS",
     "LayerRows",
@@ -26,6 +28,7 @@ __all__ = [
     "Pattern",
     "Pruning",
     "RoundToNearest",
+    "Rounding",
     "SparseGPT",
     "Unstructured",
     "in_turn",

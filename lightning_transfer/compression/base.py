@@ -1,7 +1,7 @@
 """What every compression offers: new weights for one layer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,11 +18,9 @@ class Compression(Part, ABC):
 
     Attributes:
         needs_inputs: whether it looks at the calibration images; else the Hessian is nothing to it.
-        bits: of a weight, where it rounds weights to a grid.
     """
 
     needs_inputs: bool = True
-    bits: int | None = None
 
     def obstacle(self, weight: Tensor, channels: int) -> str | None:  # most take layers of any size
         """Why a layer with weights (G, R, d) cannot be compressed so, or None if it can."""
@@ -33,8 +31,20 @@ class Compression(Part, ABC):
         return dict.fromkeys(weights)
 
     @abstractmethod
+    def at(self, strength: float) -> "Compression":
+        """The same way with another share of zeros, or another number of bits.
+
+        Raises:
+            ValueError: for a strength out of range, or a way that has one alone.
+        """
+
+    @abstractmethod
     def solve(self, layer: LayerRows, planned: Any) -> Tensor:
         """Return weights (G, R, d)."""
+
+    def solve_all(self, layer: LayerRows, plans: Sequence[Any]) -> Iterator[Tensor]:  # most begin anew each time
+        """Yield the weights (G, R, d) of each of several plans; what they have in common is done once."""
+        return (self.solve(layer, planned) for planned in plans)
 
     def __call__(self, layer: LayerRows) -> Tensor:
         """Compress one layer by itself.
@@ -72,15 +82,49 @@ class Pruning(Compression):
     def plan(self, weights: Mapping[str, Tensor]) -> dict[str, int]:
         return self.pattern.counts(weights)
 
+    def at(self, strength: float) -> "Pruning":
+        return type(self)(**{**self.init_args, "pattern": self.pattern.at(strength)})
+
     def solve(self, layer: LayerRows, planned: int) -> Tensor:
-        zeros = self.zeros(layer, planned) | (layer.weight == 0)
-        if not self.refit:
-            return layer.weight.masked_fill(zeros, 0)
-        return refit(layer.weight, zeros, damped(layer.hessian, self.damping)[0])
+        return next(self.solve_all(layer, [planned]))
+
+    def solve_all(self, layer: LayerRows, plans: Sequence[int]) -> Iterator[Tensor]:
+        hessian = damped(layer.hessian, self.damping)[0] if self.refit else None
+        for chosen in self.zeros(layer, plans):
+            zeros = chosen | (layer.weight == 0)
+            yield layer.weight.masked_fill(zeros, 0) if hessian is None else refit(layer.weight, zeros, hessian)
 
     @abstractmethod
-    def zeros(self, layer: LayerRows, count: int) -> Tensor:
-        """Choose `count` units to make zero; a mask (G, R, d), true for zero. Weights that are zero already come first."""
+    def zeros(self, layer: LayerRows, counts: Sequence[int]) -> Iterator[Tensor]:
+        """For each count choose so many units to make zero; a mask (G, R, d), true for zero. Weights that are zero already come first."""
+
+
+class Rounding(Compression):
+    """Rounds weights to few different numbers a row; a child chooses which weight becomes which.
+
+    Args:
+        bits: of a weight, 2 to 8.
+        symmetric: whether the grid has its middle at 0, as integer kernels want it.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    def __init__(self, bits: int, symmetric: bool = True) -> None:
+        if bits not in range(2, 9):
+            raise ValueError(f"bits={bits} must lie in 2 to 8; 4 and 8 are common")
+        self.bits = int(bits)
+        self.symmetric = symmetric
+
+    def plan(self, weights: Mapping[str, Tensor]) -> dict[str, int]:
+        return dict.fromkeys(weights, self.bits)
+
+    def at(self, strength: float) -> "Rounding":
+        return type(self)(**{**self.init_args, "bits": strength})
+
+    @abstractmethod
+    def solve(self, layer: LayerRows, planned: int) -> Tensor:
+        """Return weights (G, R, d) of so many bits."""
 
 
 def check_damping(damping: float) -> None:
@@ -98,3 +142,14 @@ def in_turn(compressions: Sequence[Compression], layer: LayerRows, planned: Sequ
     for compression, plan in zip(compressions, planned, strict=True):
         layer = layer._replace(weight=compression.solve(layer, plan))
     return layer.weight
+
+
+def in_all_ways(
+    compressions: Sequence[Compression], layer: LayerRows, plans: Sequence[Sequence[Any]]
+) -> Iterator[Tensor]:
+    """Compress a layer as `in_turn` does with every combination of several plans for each compression, the last one's changing first."""
+    if not compressions:
+        yield layer.weight
+        return
+    for weight in compressions[0].solve_all(layer, plans[0]):
+        yield from in_all_ways(compressions[1:], layer._replace(weight=weight), plans[1:])

@@ -1,6 +1,6 @@
 """Optimal brain surgeon, layer by layer and row by row, exactly."""
 
-import heapq
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,8 +28,8 @@ class Trace(NamedTuple):
 class ExactOBS(Pruning):
     """Make one weight of a row zero after the other, always the one whose loss the others can make up for best, and let them.
 
-    How many of each row is settled over the whole layer: the row whose next step costs least goes on, by a heap. The weights that are
-    left are those of a least-squares fit, which is where the steps lead.
+    How many of each row is settled over the whole layer: the row whose next step costs least goes on. The weights that are left are
+    those of a least-squares fit, which is where the steps lead.
 
     Args:
         pattern: how many, and where they may be.
@@ -55,16 +55,23 @@ class ExactOBS(Pruning):
         self.rows = rows
         self.max_columns = max_columns
 
-    def zeros(self, layer: LayerRows, count: int) -> Tensor:
-        weight = layer.weight
-        if weight.shape[2] > self.max_columns:
-            return column_order_zeros(layer, self.pattern, count, self.damping)
-        trace = self.trace(layer)
-        rows = len(trace.order)
-        lengths = [trace.order.shape[1]] * rows if isinstance(self.pattern, NM) else cheapest(trace.loss, count)
-        zeros = torch.zeros(rows, weight.shape[2] // self.pattern.size, dtype=torch.bool, device=weight.device)
-        for row, length in enumerate(lengths):
-            zeros[row, trace.order[row, :length]] = True
+    def zeros(self, layer: LayerRows, counts: Sequence[int]) -> Iterator[Tensor]:
+        if layer.weight.shape[2] > self.max_columns:
+            yield from column_order_zeros(layer, self.pattern, counts, self.damping)
+            return
+        trace = self.trace(layer)  # once, for it knows nothing of counts
+        rows, steps = trace.order.shape
+        going_on = order_of_rows(trace.loss)
+        for count in counts:
+            taken = rows * steps if isinstance(self.pattern, NM) else count
+            lengths = going_on[:taken].bincount(minlength=rows)
+            yield self._mask(layer.weight, trace, lengths)
+
+    def _mask(self, weight: Tensor, trace: Trace, lengths: Tensor) -> Tensor:
+        """Zeros (G, R, d) of so many steps of each row."""
+        steps = torch.arange(trace.order.shape[1], device=weight.device)
+        zeros = torch.zeros(len(lengths), weight.shape[2] // self.pattern.size, dtype=torch.bool, device=weight.device)
+        zeros.scatter_(1, trace.order, steps < lengths[:, None])
         return zeros.repeat_interleave(self.pattern.size, dim=1).view_as(weight)
 
     def trace(self, layer: LayerRows) -> Trace:
@@ -113,24 +120,14 @@ def _trace(weight: Tensor, inverse: Tensor, group: Tensor, pattern: Pattern) -> 
     return Trace(torch.stack([step.unit for step in found], 1), torch.stack([step.loss for step in found], 1))
 
 
-def cheapest(loss: Tensor, count: int) -> list[int]:
-    """How many steps each row takes if, `count` times over, the row whose next step costs least takes it.
+def order_of_rows(loss: Tensor) -> Tensor:
+    """Which row goes on next if it is always the one whose next step costs least, the first of equals: (R · K,) rows.
 
-    Sorting all steps would take some before those that they depend on: a step can cost less than the one before it.
+    Sorting all steps would take some before those that they depend on: a step can cost less than the one before it. So each counts as much
+    as the dearest of its row up to it, which is the order that a heap of the next steps would give.
 
     Args:
         loss: (R, K) of each step of each row.
-        count: steps in all, at most R · K.
     """
-    table = loss.tolist()
-    lengths = [0] * len(table)
-    heap = [(row[0], r) for r, row in enumerate(table)]
-    heapq.heapify(heap)
-    for _ in range(count):
-        _, r = heap[0]
-        lengths[r] += 1
-        if lengths[r] < len(table[r]):
-            heapq.heapreplace(heap, (table[r][lengths[r]], r))
-        else:
-            heapq.heappop(heap)
-    return lengths
+    dearest: Tensor = loss.cummax(dim=1).values.flatten()
+    return dearest.argsort(stable=True) // loss.shape[1]

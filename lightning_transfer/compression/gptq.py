@@ -1,18 +1,15 @@
 """Rounding column after column, while the columns that are still free make up for it."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from lightning_transfer.compression.base import Compression, check_damping
+from lightning_transfer.compression.base import Rounding, check_damping
 from lightning_transfer.compression.grid import fit_grid
 from lightning_transfer.compression.hessian import damped
-from lightning_transfer.compression.rounding import check_bits
 from lightning_transfer.compression.rows import LayerRows
 
 
-class GPTQ(Compression):
+class GPTQ(Rounding):
     """Round all rows' weights of one input after the other, inputs with the largest mean square first, and let later ones make up for it.
 
     Weights that are zero stay zero; what would have become of them is passed on as well. A layer takes O(d³ + R d²).
@@ -34,16 +31,13 @@ class GPTQ(Compression):
     def __init__(
         self, bits: int = 4, symmetric: bool = True, damping: float = 1e-2, largest_first: bool = True
     ) -> None:
-        check_bits(bits)
+        super().__init__(bits, symmetric)
         check_damping(damping)
-        self.bits = bits
-        self.symmetric = symmetric
         self.damping = damping
         self.largest_first = largest_first
 
-    def solve(self, layer: LayerRows, planned: Any) -> Tensor:
-        assert self.bits is not None
-        grid = fit_grid(layer.weight, self.bits, self.symmetric)
+    def solve(self, layer: LayerRows, planned: int) -> Tensor:
+        grid = fit_grid(layer.weight, planned, self.symmetric)
         hessian = damped(layer.hessian, self.damping)[0]
         groups = torch.arange(len(hessian), device=hessian.device)[:, None]
         if self.largest_first:

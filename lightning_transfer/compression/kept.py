@@ -1,7 +1,7 @@
 """Layers that are done, on disk: a compression that was broken off goes on where it was."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -50,9 +50,23 @@ class KeptLayers:
         with whole(self._path(name)) as partial:
             save_file({"weight": weight.detach().cpu().contiguous()}, partial)
 
+    def costs(self, name: str) -> list[float] | None:
+        """What a layer's levels cost, if it is known."""
+        path = self._costs(name)
+        found: list[float] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return found
+
+    def write_costs(self, name: str, costs: Sequence[float]) -> None:
+        """Keep what a layer's levels cost."""
+        with whole(self._costs(name)) as partial:
+            partial.write_text(json.dumps(costs), encoding="utf-8")
+
     def remove(self) -> None:
         """Everything is done, and stands elsewhere."""
         rmtree(self.folder)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
+
+    def _costs(self, name: str) -> Path:
+        return self.folder / "costs" / f"{name}.json"

@@ -1,5 +1,7 @@
 """Pruning by magnitude: what every other way has to beat."""
 
+from collections.abc import Iterator, Sequence
+
 from torch import Tensor
 
 from lightning_transfer.compression.base import Pruning
@@ -23,8 +25,8 @@ class Magnitude(Pruning):
         super().__init__(pattern, refit, damping)
         self.needs_inputs = refit
 
-    def zeros(self, layer: LayerRows, count: int) -> Tensor:
-        return self.choose(layer.weight, count)
+    def zeros(self, layer: LayerRows, counts: Sequence[int]) -> Iterator[Tensor]:
+        return (self.choose(layer.weight, count) for count in counts)
 
     def choose(self, weight: Tensor, count: int) -> Tensor:
         """Choose `count` units of weights (G, R, d) to make zero; a mask of that shape."""

@@ -1,20 +1,17 @@
 """Optimal brain surgeon's way of rounding: in each row the weight first whose rounding the others can make up for best."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from lightning_transfer.compression.base import Compression, check_damping
+from lightning_transfer.compression.base import Rounding, check_damping
 from lightning_transfer.compression.elimination import Elimination
 from lightning_transfer.compression.exact_obs import rows_at_once
 from lightning_transfer.compression.grid import Grid, fit_grid
 from lightning_transfer.compression.hessian import damped
-from lightning_transfer.compression.rounding import check_bits
 from lightning_transfer.compression.rows import LayerRows
 
 
-class OBQ(Compression):
+class OBQ(Rounding):
     """Round one weight of a row after the other to the grid, always the one that costs least, and let the others make up for it.
 
     A weight that was driven out of the grid's range is rounded before it can go farther. Weights that are zero stay zero. GPTQ comes as
@@ -35,18 +32,15 @@ class OBQ(Compression):
     """
 
     def __init__(self, bits: int = 4, symmetric: bool = True, damping: float = 1e-4, rows: int | None = None) -> None:
-        check_bits(bits)
+        super().__init__(bits, symmetric)
         check_damping(damping)
         if rows is not None and rows < 1:
             raise ValueError(f"rows={rows} must be at least 1")
-        self.bits = bits
-        self.symmetric = symmetric
         self.damping = damping
         self.rows = rows
 
-    def solve(self, layer: LayerRows, planned: Any) -> Tensor:
-        assert self.bits is not None
-        grid = fit_grid(layer.weight, self.bits, self.symmetric)
+    def solve(self, layer: LayerRows, planned: int) -> Tensor:
+        grid = fit_grid(layer.weight, planned, self.symmetric)
         inverse = damped(layer.hessian, self.damping)[1]
         groups, outputs, columns = layer.weight.shape
         group = torch.arange(groups, device=inverse.device).repeat_interleave(outputs)

@@ -23,6 +23,16 @@ class Pattern(Part, ABC):
     def obstacle(self, weight: Tensor, channels: int) -> str | None:
         """Why weights (G, R, d) with so many neighbours at a place cannot have this pattern, or None if they can."""
 
+    def at(self, sparsity: float) -> "Pattern":
+        """The same with another share of zeros.
+
+        Raises:
+            ValueError: for a share out of range, or a pattern that has one alone.
+        """
+        if "sparsity" not in self.init_args:
+            raise ValueError(f"{type(self).__name__} has one share of zeros; Unstructured and Blocks have any")
+        return type(self)(**{**self.init_args, "sparsity": sparsity})
+
     @abstractmethod
     def counts(self, weights: Mapping[str, Tensor]) -> dict[str, int]:
         """How many units of each layer, given by its weights (G, R, d), become zero."""

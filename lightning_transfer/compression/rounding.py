@@ -1,15 +1,13 @@
 """Rounding weights to few bits: to the nearest number, what every other way has to beat."""
 
-from typing import Any
-
 from torch import Tensor
 
-from lightning_transfer.compression.base import Compression
+from lightning_transfer.compression.base import Rounding
 from lightning_transfer.compression.grid import fit_grid
 from lightning_transfer.compression.rows import LayerRows
 
 
-class RoundToNearest(Compression):
+class RoundToNearest(Rounding):
     """Round each weight to the nearest number of its output channel's grid; no image is looked at.
 
     The weights stay floating-point numbers, of which 2^bits are different in a row: whoever runs the checkpoint needs nothing new,
@@ -26,20 +24,7 @@ class RoundToNearest(Compression):
     needs_inputs = False
 
     def __init__(self, bits: int = 8, symmetric: bool = True) -> None:
-        check_bits(bits)
-        self.bits = bits
-        self.symmetric = symmetric
+        super().__init__(bits, symmetric)
 
-    def solve(self, layer: LayerRows, planned: Any) -> Tensor:
-        assert self.bits is not None
-        return fit_grid(layer.weight, self.bits, self.symmetric).nearest(layer.weight)
-
-
-def check_bits(bits: int) -> None:
-    """Refuse what makes no grid.
-
-    Raises:
-        ValueError: saying what is common.
-    """
-    if not 2 <= bits <= 8:
-        raise ValueError(f"bits={bits} must lie in 2 to 8; 4 and 8 are common")
+    def solve(self, layer: LayerRows, planned: int) -> Tensor:
+        return fit_grid(layer.weight, planned, self.symmetric).nearest(layer.weight)

@@ -35,6 +35,10 @@ class LayerRows(NamedTuple):
         change = weight - self.weight
         return 0.5 * torch.einsum("gri,gij,grj->", change, self.hessian, change).item()
 
+    def share(self, weight: Tensor) -> float:
+        """Squared output error of other weights as a share of the output's square."""
+        return self.error(weight) / max(self.error(torch.zeros_like(weight)), 1e-300)
+
 
 def obstacle(layer: nn.Module) -> str | None:
     """Why a layer's weights cannot be taken as rows, or None if they can."""

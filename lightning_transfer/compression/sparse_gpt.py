@@ -1,5 +1,7 @@
 """Pruning column after column in one order for all rows, for layers that are too wide for an order of each row's own."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -31,14 +33,19 @@ class SparseGPT(Pruning):
     def __init__(self, pattern: Pattern, damping: float = 1e-2) -> None:
         super().__init__(pattern, True, damping)
 
-    def zeros(self, layer: LayerRows, count: int) -> Tensor:
-        return column_order_zeros(layer, self.pattern, count, self.damping)
+    def zeros(self, layer: LayerRows, counts: Sequence[int]) -> Iterator[Tensor]:
+        return column_order_zeros(layer, self.pattern, counts, self.damping)
 
 
-def column_order_zeros(layer: LayerRows, pattern: Pattern, count: int, damping: float) -> Tensor:
-    """Choose `count` units to make zero in SparseGPT's order; a mask (G, R, d)."""
-    weight = layer.weight.masked_fill(dead_inputs(layer.hessian).unsqueeze(1), 0)
+def column_order_zeros(layer: LayerRows, pattern: Pattern, counts: Sequence[int], damping: float) -> Iterator[Tensor]:
+    """For each count choose so many units to make zero in SparseGPT's order; a mask (G, R, d)."""
+    living = layer.weight.masked_fill(dead_inputs(layer.hessian).unsqueeze(1), 0)
     upper = torch.linalg.cholesky(damped(layer.hessian, damping)[1]).transpose(1, 2)  # U with H⁻¹ = UᵀU
+    for count in counts:
+        yield _zeros(living.clone(), upper, pattern, count)
+
+
+def _zeros(weight: Tensor, upper: Tensor, pattern: Pattern, count: int) -> Tensor:
     zeros = torch.zeros_like(weight, dtype=torch.bool)
     columns = weight.shape[2]
     multiple = pattern.m if isinstance(pattern, NM) else pattern.size

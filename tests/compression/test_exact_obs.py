@@ -1,10 +1,12 @@
+import heapq
+
 import pytest
 import torch
 from torch import nn
 
 from lightning_transfer.compression import NM, Blocks, ExactOBS, Magnitude, SparseGPT, Unstructured
 from lightning_transfer.compression.elimination import Elimination
-from lightning_transfer.compression.exact_obs import cheapest, trace_rows
+from lightning_transfer.compression.exact_obs import order_of_rows, trace_rows
 from lightning_transfer.compression.hessian import damped
 from lightning_transfer.compression.refit import refit
 
@@ -120,7 +122,7 @@ def test_depthwise_equals_a_loop_over_channels(gather):
     matrix, inverse = damped(found.hessian, 1e-4)
     whole = trace_rows(found.weight[:, 0], inverse, torch.arange(4), pattern, 100)
     zeros = torch.zeros(4, 1, 9, dtype=torch.bool)
-    for c, length in enumerate(cheapest(whole.loss, 18)):
+    for c, length in enumerate(lengths(whole.loss, 18)):
         one = nn.Conv2d(1, 1, 3).double()
         one.weight.data = layer.weight[c : c + 1].data
         own = gather(one, images[:, c : c + 1])
@@ -163,10 +165,23 @@ def test_wide_layers_go_by_columns(linear):
     assert torch.equal(narrow, SparseGPT(Unstructured(0.5), damping=1e-4)(linear))
 
 
-def test_the_heap_takes_the_cheapest_next_step():
-    assert cheapest(torch.tensor([[5.0, 1.0], [2.0, 4.0]]), 2) == [0, 2]
-    assert cheapest(torch.tensor([[5.0, 1.0], [2.0, 6.0]]), 3) == [2, 1]
-    assert cheapest(torch.tensor([[1.0, 1.0], [2.0, 2.0]]), 4) == [2, 2]
+def lengths(loss, count):
+    return order_of_rows(loss)[:count].bincount(minlength=len(loss)).tolist()
+
+
+def test_the_row_goes_on_whose_next_step_is_the_cheapest():
+    assert lengths(torch.tensor([[5.0, 1.0], [2.0, 4.0]]), 2) == [0, 2]
+    assert lengths(torch.tensor([[5.0, 1.0], [2.0, 6.0]]), 3) == [2, 1]
+    assert lengths(torch.tensor([[1.0, 1.0], [2.0, 2.0]]), 4) == [2, 2]
+    for loss in (torch.rand(7, 30), torch.randint(5, (7, 30)).float()):
+        table, heap, taken = loss.tolist(), [(row[0], r, 0) for r, row in enumerate(loss.tolist())], []
+        heapq.heapify(heap)
+        while heap:
+            _, row, step = heapq.heappop(heap)
+            taken.append(row)
+            if step + 1 < 30:
+                heapq.heappush(heap, (table[row][step + 1], row, step + 1))
+        assert order_of_rows(loss).tolist() == taken
 
 
 def test_a_layer_of_one_place_in_the_whole_model_loses_more():
