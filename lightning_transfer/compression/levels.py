@@ -144,7 +144,7 @@ class _Divergence:
         finally:
             set_rows(layer, known.weight)
         if self.task == "regression":
-            return (after - self.before).double().square().mean().item()
+            return (after - self.before).square().mean().item()
         return divergence(self._classes(self.before).softmax(1), self._classes(after)).mean().item()
 
     def _classes(self, logits: Tensor) -> Tensor:
@@ -154,4 +154,4 @@ class _Divergence:
     @torch.no_grad()
     def _logits(self) -> Tensor:
         answers = [self.model(images) for images in self.images]
-        return torch.cat([getattr(answer, "logits", answer) for answer in answers])
+        return torch.cat([getattr(answer, "logits", answer).double() for answer in answers])
