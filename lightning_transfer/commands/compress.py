@@ -1,30 +1,27 @@
 """`lightning-transfer compress`: from a checkpoint to one with fewer weights, or simpler ones."""
 
 import json
-from copy import deepcopy
+from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from rich.progress import Progress
 
 from lightning_transfer.checkpoint import read_checkpoint, write_changed
-from lightning_transfer.compression import Compression
+from lightning_transfer.compression import Bound, Budget, Compression
+from lightning_transfer.compression.bound import last_that_holds
 from lightning_transfer.compression.calibration import CalibrationImages
-from lightning_transfer.compression.kept import KeptLayers
-from lightning_transfer.compression.layers import Choice, choose_layers
-from lightning_transfer.compression.network import CompressedLayer, Inputs, compress_network
-from lightning_transfer.data import ImageData
+from lightning_transfer.compression.network import Inputs
+from lightning_transfer.compression.run import Outcome, Run
+from lightning_transfer.compression.specialise import specialise
+from lightning_transfer.data import ClassSubsetData, ImageData
 from lightning_transfer.data.named_sets import check_against_checkpoint
 from lightning_transfer.devices import find_device
 from lightning_transfer.files import whole, write_csv
-from lightning_transfer.hashes import of_module, of_source, of_transform
-from lightning_transfer.merging.batch_norm import recompute_batch_norm as recompute
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.parts import describe
-from lightning_transfer.reports.compression import compared, show, sizes, timed
-from lightning_transfer.reports.score import score
+from lightning_transfer.reports.compression import Judge, plain, show
 from lightning_transfer.runs import output_path
 
 
@@ -32,6 +29,9 @@ def compress(
     ckpt_path: str,
     compressions: list[Compression],
     data: ImageData | None = None,
+    classes: list[int | str] | None = None,
+    budget: Budget | None = None,
+    bound: Bound | None = None,
     targets: str | None = None,
     images: int = 1024,
     inputs: Inputs = "dense",
@@ -56,6 +56,10 @@ def compress(
         ckpt_path: checkpoint written by `fit`.
         compressions: what each layer goes through, in this order: pruned and then rounded, for example.
         data: brings calibration images, from its training split, and test images; the checkpoint's own if not given.
+        classes: at least two, by name or number, that the network is for from now on: its head keeps these alone, it is calibrated and
+            judged by their images, and a training or test of the new checkpoint sees no others. All if not given.
+        budget: lets layers share out among them what they would have if all were compressed alike.
+        bound: searches for the strongest compression that validation allows; the test split has no say in it.
         targets: regular expression, searched in layer names such as `backbone.model.blocks.0.0.conv_pw`; if not given, all linear layers
             and convolutions but the first convolution and the head, and those that cannot be compressed so.
         images: for calibration, at least 1.
@@ -73,87 +77,91 @@ def compress(
         The path of the checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: for a file that is no checkpoint, data without training images, layers that cannot be compressed
-            so, or values out of range.
+        FileNotFoundError, ValueError: for a file that is no checkpoint, data without the splits that it takes, layers that cannot be
+            compressed so, classes that are none, a budget or bound that nothing keeps to, or values out of range.
     """
     if not compressions:
         raise ValueError("compressions=[] changes nothing; give at least one, ExactOBS for example")
     place, path = find_device(device), output_path("compress", ckpt_path, out)
+    checkpoint = read_checkpoint(ckpt_path)
     module: TransferModule = TransferModule.load_from_checkpoint(ckpt_path, map_location="cpu")
     data = data or ImageData.load_from_checkpoint(ckpt_path)
     check_against_checkpoint(data, module.class_names)
-    if "test" not in data.splits():
-        raise ValueError(
-            "the data has no test split to measure what compression costs; give one, or a test_fraction above 0"
-        )
-    choice = choose_layers(module.model, compressions, targets)
+    if classes is not None:
+        data = ClassSubsetData(data, classes)
+        checkpoint, module = specialise(checkpoint, module, data.numbers)
+        checkpoint["datamodule_hyper_parameters"] = dict(data.hparams)
+    _require_splits(data, bound)
     calibration = CalibrationImages(data, images, module.memory_format)
     module.to(place).eval().setup("predict")  # lays out the weights
-    dense = deepcopy(module)
-    settings = {
-        "compressions": describe(compressions), "layers": [*choice.layers], "images": images, "inputs": inputs,
-        "weights": of_module(module.model), "data": of_source(data.splits()["train"]), "transform": of_transform(data.train_set.transform),
-    }  # fmt: skip
-    kept = KeptLayers(path.with_suffix(".layers"), settings)
-    layers = _run(module, choice, compressions, calibration, inputs, gigabytes, kept)
-    if recompute_batch_norm:
-        recompute(module.model, (batch.to(place) for batch in calibration))
-    write_changed(read_checkpoint(ckpt_path), path, state_dict=module.state_dict())
-    figures = _judge(dense, module, data, place, rounds, resamples, level, seed)
-    _write(path, figures, layers, choice, {"checkpoint": ckpt_path, **settings})
-    kept.remove()
+    judge = Judge(module, data, place, resamples, level, seed)
+    run = Run(module, calibration, targets, inputs, gigabytes, budget, recompute_batch_norm)
+    folder, trials = path.with_suffix(".layers"), []
+    if bound is None:
+        outcome = run(compressions, folder)
+    else:
+        outcome, compressions, trials = _strongest(bound, compressions, run, judge, folder)
+    write_changed(checkpoint, path, state_dict=outcome.module.state_dict())
+    figures = judge.all_figures(outcome.module, rounds)
+    asked = {"checkpoint": ckpt_path, "compressions": describe(compressions), "classes": classes, **run.settings}
+    _write(path, {**asked, "bound": describe(bound), "trials": trials}, figures, outcome)
+    rmtree(folder, ignore_errors=True)
     show(figures, f"{ckpt_path}, compressed", level)
     rank_zero_info(f"compressed; next: lightning-transfer test --ckpt_path {path}")
     return path
 
 
-def _run(
-    module: TransferModule,
-    choice: Choice,
-    compressions: list[Compression],
-    calibration: CalibrationImages,
-    inputs: Inputs,
-    gigabytes: float,
-    kept: KeptLayers,
-) -> list[CompressedLayer]:
-    left_out = ", ".join(f"{name} ({reason})" for name, reason in [*choice.left_out.items()][:5])
-    rank_zero_info(f"{len(choice.layers)} layers; {len(choice.left_out)} left alone: {left_out or 'none'}")
-    with Progress() as progress:
-        task = progress.add_task("layers", total=len(choice.layers))
-        return compress_network(
-            module.model, choice.layers, compressions, calibration, inputs, gigabytes, kept,
-            lambda layer: progress.update(task, advance=1, description=layer.name),
-        )  # fmt: skip
+def _require_splits(data: ImageData, bound: Bound | None) -> None:
+    wanted = {"test": "to measure what compression costs"}
+    if bound is not None:
+        wanted["val"] = "by which bound could tell how much is lost"
+    for split, reason in wanted.items():
+        if split not in data.splits():
+            raise ValueError(f"the data has no {split} split {reason}; give one, or a {split}_fraction above 0")
 
 
-def _judge(
-    dense: TransferModule, module: TransferModule, data: ImageData, place: torch.device,
-    rounds: int, resamples: int, level: float, seed: int,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
-    """Measure both networks on the test split and on the clock."""
-    data.setup("test")
-    loaders = data.test_dataloader()
-    loader = loaders["test"] if isinstance(loaders, dict) else loaders
-    before, after = (score(each.eval(), loader, place) for each in (dense, module))
-    found = compared(before, after, data.class_names, module.task == "regression", resamples, level, seed)
-    image = next(iter(loader)).image[:1].to(place)
-    clock = timed(dense, module, image, rounds)
-    return {
-        "dense": {**sizes(dense.model.state_dict()), **clock["dense"], "metrics": found["dense"]},
-        "compressed": {**sizes(module.model.state_dict()), **clock["compressed"], "metrics": found["compressed"]},
-        "change": {"metrics": found["change"]},
-    }
+def _strongest(
+    bound: Bound, compressions: Sequence[Compression], run: Run, judge: Judge, folder: Path
+) -> tuple[Outcome, list[Compression], list[dict[str, Any]]]:
+    """Compress at some of the strengths, until the strongest is found that stays within the bound."""
+    strengths = bound.ordered()
+    for strength in strengths:
+        run.check(bound.at(compressions, strength))
+    judge.require(bound.metric)
+    trials: list[dict[str, Any]] = []
+    best: list[tuple[Outcome, list[Compression]]] = []
+
+    def holds(number: int) -> bool:
+        tried = bound.at(compressions, strengths[number])
+        outcome = run(tried, folder / f"{strengths[number]:g}")
+        drop = bound.drop(judge(outcome.module, "val")["change"][bound.metric])
+        allowed = bound.allows(drop)
+        trials.append({"strength": strengths[number], "drop": drop._asdict(), "allowed": allowed})
+        rank_zero_info(
+            f"{strengths[number]:g}: {bound.metric} is worse by {drop.value:.4f} ({drop.low:.4f} to {drop.high:.4f}) on validation, "
+            f"{'within' if allowed else 'more than'} {bound.max_drop:g}"
+        )
+        if allowed:
+            best[:] = [(outcome, tried)]
+        return allowed
+
+    if last_that_holds(len(strengths), holds) is None:
+        rmtree(folder, ignore_errors=True)
+        last = min(trials, key=lambda trial: strengths.index(trial["strength"]))
+        raise ValueError(
+            f"bound.max_drop={bound.max_drop}: even at {last['strength']:g} {bound.metric} is worse by {last['drop']['value']:.4f} on "
+            f"validation ({last['drop']['low']:.4f} to {last['drop']['high']:.4f}); give weaker strengths, allow more"
+            f"{', or let the drop itself count: confident=false' if bound.confident else ''}"
+        )
+    return *best[0], trials
 
 
-def _write(
-    path: Path, figures: dict[str, Any], layers: list[CompressedLayer], choice: Choice, made_of: dict[str, Any]
-) -> None:
-    plain = {
-        name: {**of, "metrics": {metric: interval._asdict() for metric, interval in of["metrics"].items()}}
-        for name, of in figures.items()
-    }
-    rows = [layer._asdict() for layer in layers]
+def _write(path: Path, asked: dict[str, Any], figures: dict[str, Any], outcome: Outcome) -> None:
+    rows = [layer._asdict() for layer in outcome.layers]
+    spent = outcome.spent
+    if spent is not None:
+        asked = {**asked, "spent": {key: value for key, value in spent._asdict().items() if key != "plans"}}
     with whole(path.with_suffix(".json")) as partial:
-        report = {**made_of, **plain, "layers": rows, "left_out": choice.left_out}
+        report = {**asked, **plain(figures), "layers": rows, "left_out": outcome.left_out}
         partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
     write_csv(rows, path.with_suffix(".csv"))

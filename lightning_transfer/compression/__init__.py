@@ -5,6 +5,7 @@ images, once, and all that is left of it is in the weights. Nothing is trained.
 """
 
 from lightning_transfer.compression.base import Compression, Pruning, Rounding, in_turn
+from lightning_transfer.compression.bound import Bound
 from lightning_transfer.compression.budget import Budget
 from lightning_transfer.compression.exact_obs import ExactOBS
 from lightning_transfer.compression.gptq import GPTQ
@@ -20,6 +21,7 @@ __all__ = [
     "NM",
     "OBQ",
     "Blocks",
+    "Bound",
     "Budget",
     "Compression",
     "ExactOBS",

@@ -1,6 +1,6 @@
 """How much of each layer is left, such that all together keep to a budget and what they do changes least."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -111,26 +111,19 @@ class Budget:
             return [compression.at(bits) for bits in sorted(set(self.bits or range(2, 9)), reverse=True)]
         return [compression]
 
-    def choose(
-        self, costs: Mapping[str, Sequence[float]], prices: Mapping[str, Sequence[int]], limit: int
-    ) -> dict[str, int]:
-        """Number of the level of each layer.
-
-        Args:
-            costs: of each layer's levels.
-            prices: of each layer's levels.
-            limit: that the prices of the chosen levels may sum up to.
+    def check(self, prices: Iterable[Sequence[int]], limit: int) -> None:
+        """Refuse a limit that the cheapest levels of all layers exceed.
 
         Raises:
-            ValueError: if the cheapest levels exceed it.
+            ValueError: saying what they come to.
         """
-        least = sum(min(of) for of in prices.values())
+        least = sum(map(min, prices))
         if least > limit:
+            also = "fewer bits or " if self.price == "bits" else ""
             raise ValueError(
-                f"the budget is {limit:,} {self.price}, but the levels come to {least:,} at least; give "
-                f"{'fewer bits or ' if self.price == 'bits' else ''}higher sparsities to choose among, or a larger budget"
+                f"the budget is {limit:,} {self.price}, but the levels come to {least:,} at least; give {also}higher sparsities to choose "
+                "among, or compressions that leave more"
             )
-        return dict(zip(costs, cheapest(list(costs.values()), list(prices.values()), limit, self.buckets), strict=True))
 
 
 def usual_sparsities() -> list[float]:
@@ -141,9 +134,7 @@ def usual_sparsities() -> list[float]:
     return [1 - density for density in densities]
 
 
-def cheapest(
-    costs: Sequence[Sequence[float]], prices: Sequence[Sequence[int]], limit: int, buckets: int
-) -> list[int]:
+def cheapest(costs: Sequence[Sequence[float]], prices: Sequence[Sequence[int]], limit: int, buckets: int) -> list[int]:
     """Choose a level of each layer: of all choices whose prices sum up to no more than the limit, the one whose costs sum up to least.
 
     Of the sums over the first layers those are kept that cost less than all that are cheaper; that is exact as long as there are no more

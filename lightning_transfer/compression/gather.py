@@ -20,7 +20,7 @@ def layers_in_order(
     names: Sequence[str],
     batches: Iterable[Tensor],
     gigabytes: float,
-    done: Callable[[str], bool] = lambda name: False,
+    done: Callable[[str], bool],
 ) -> Iterator[LayerRows]:
     """Yield layers with the second moments of their inputs, in the order of their first call.
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from safetensors.torch import load_file, save_file
@@ -16,7 +15,7 @@ class KeptLayers:
     """A folder with one file a layer, and one that says what they depend on.
 
     Args:
-        folder: made if it is not there.
+        folder: made with the first layer.
         settings: plain data; layers of other settings are no use.
 
     Raises:
@@ -25,15 +24,13 @@ class KeptLayers:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._settings = json.dumps(settings, indent=1, sort_keys=True)
         path = folder / "settings.json"
-        text = json.dumps(settings, indent=1, sort_keys=True)
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
+        if path.is_file() and path.read_text(encoding="utf-8") != self._settings:
             raise ValueError(
                 f"{folder} holds layers of a compression that was broken off and had other settings, weights or images; remove it, or "
                 "name another out"
             )
-        with whole(path) as partial:
-            partial.write_text(text, encoding="utf-8")
 
     def read(self, name: str) -> tuple[Tensor, dict[str, Any]] | None:
         """Weights of a layer and its row of the table, if it is done."""
@@ -45,6 +42,7 @@ class KeptLayers:
 
     def write(self, name: str, weight: Tensor, row: Mapping[str, Any]) -> None:
         """Keep a layer."""
+        self._settle()
         with whole(self._path(name).with_suffix(".json")) as partial:
             partial.write_text(json.dumps(row), encoding="utf-8")
         with whole(self._path(name)) as partial:
@@ -58,12 +56,13 @@ class KeptLayers:
 
     def write_costs(self, name: str, costs: Sequence[float]) -> None:
         """Keep what a layer's levels cost."""
+        self._settle()
         with whole(self._costs(name)) as partial:
             partial.write_text(json.dumps(costs), encoding="utf-8")
 
-    def remove(self) -> None:
-        """Everything is done, and stands elsewhere."""
-        rmtree(self.folder)
+    def _settle(self) -> None:
+        with whole(self.folder / "settings.json") as partial:
+            partial.write_text(self._settings, encoding="utf-8")
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"

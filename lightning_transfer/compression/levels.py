@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_transfer.compression.base import Compression, Pruning, Rounding, in_all_ways
-from lightning_transfer.compression.budget import PRICES, Budget, Kept
+from lightning_transfer.compression.budget import PRICES, Budget, Kept, cheapest
 from lightning_transfer.compression.gather import layers_in_order, positions
 from lightning_transfer.compression.kept import KeptLayers
 from lightning_transfer.compression.rows import LayerRows, set_rows, weight_rows
@@ -75,31 +75,33 @@ def share_out(
     def price(name: str, way: Sequence[Any]) -> int:
         return PRICES[budget.price](_kept(compressions, way, *sizes[name], places[name]))
 
-    ways = {name: [[plan[name] for plan in of_one] for of_one in levels] for name in layers}
+    plans = {name: [[plan[name] for plan in of_one] for of_one in levels] for name in layers}
+    ways = {name: [*product(*plans[name])] for name in layers}
+    prices = {name: [price(name, way) for way in ways[name]] for name in layers}
+    alike = {name: tuple(plan[name] for plan in own) for name in layers}
+    limit = sum(price(name, way) for name, way in alike.items())
+    budget.check(prices.values(), limit)
     judge = _Divergence(model, batches, budget.images, task) if budget.cost == "divergence" else None
     costs: dict[str, list[float]] = {}
     for known in layers_in_order(model, [*layers], batches, gigabytes, lambda name: _known(kept, name) is not None):
         name, done = known.name, _known(kept, known.name)
         if done is None:
-            weighed = in_all_ways(compressions, known, ways[name])
+            weighed = in_all_ways(compressions, known, plans[name])
             done = [known.share(weight) if judge is None else judge(layers[name], known, weight) for weight in weighed]
             if kept is not None:
                 kept.write_costs(name, done)
         costs[name] = done
         if tell is not None:
             tell(name)
-    combined = {name: [*product(*ways[name])] for name in costs}
-    alike = {name: tuple(plan[name] for plan in own) for name in costs}
-    limit = sum(price(name, way) for name, way in alike.items())
-    prices = {name: [price(name, way) for way in combined[name]] for name in costs}
-    chosen = budget.choose(costs, prices, limit)
-    cost, cost_alike = _total(costs, chosen), None
-    if all(alike[name] in combined[name] for name in costs):
-        same = {name: combined[name].index(alike[name]) for name in costs}
+    numbers = cheapest([costs[name] for name in layers], [prices[name] for name in layers], limit, budget.buckets)
+    chosen, cost_alike = dict(zip(layers, numbers, strict=True)), None
+    cost = _total(costs, chosen)
+    if all(alike[name] in ways[name] for name in layers):
+        same = {name: ways[name].index(alike[name]) for name in layers}
         cost_alike = _total(costs, same)
         chosen, cost = (same, cost_alike) if cost_alike < cost else (chosen, cost)  # sums that buckets have dropped
-    plans = [{name: combined[name][number][i] for name, number in chosen.items()} for i in range(len(compressions))]
-    return Spent(plans, limit, sum(prices[name][number] for name, number in chosen.items()), cost, cost_alike)
+    found = [{name: ways[name][number][i] for name, number in chosen.items()} for i in range(len(compressions))]
+    return Spent(found, limit, sum(prices[name][number] for name, number in chosen.items()), cost, cost_alike)
 
 
 def _kept(compressions: Sequence[Compression], way: Sequence[Any], size: int, present: int, places: int) -> Kept:

@@ -113,7 +113,9 @@ def _compress(
     chosen = in_turn(compressions, known, planned)
     set_rows(layer, chosen)
     error = known.share(chosen) if known.hessian.numel() else None
-    rounded = [plan for compression, plan in zip(compressions, planned, strict=True) if isinstance(compression, Rounding)]
+    rounded = [
+        plan for compression, plan in zip(compressions, planned, strict=True) if isinstance(compression, Rounding)
+    ]
     zeros, bits = int((chosen == 0).sum()), rounded[-1] if rounded else None
     row = CompressedLayer(known.name, chosen.numel(), zeros, bits, error, time.perf_counter() - begun)
     if kept is not None:

@@ -1,6 +1,7 @@
 """Datamodules: batches are `ImageBatch`, images in [0, 1], or `TextBatch`; classes are known before `setup`."""
 
 from lightning_transfer.data.base import ImageData
+from lightning_transfer.data.class_subset import ClassSubsetData
 from lightning_transfer.data.contrastive_transform import ContrastiveTransform
 from lightning_transfer.data.corruptions import Corruption
 from lightning_transfer.data.csv import CsvData
@@ -28,6 +29,7 @@ from lightning_transfer.data.unlabelled import UnlabelledData
 from lightning_transfer.data.word_problems import WordProblemData
 
 __all__ = [
+    "ClassSubsetData",
     "ContrastiveTransform",
     "Corruption",
     "CsvData",

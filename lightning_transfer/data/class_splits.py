@@ -23,7 +23,7 @@ def split_classes(
         ValueError: for names that are unknown, given twice or on both sides, or shares that are out of range or come to nothing.
     """
     listed = {
-        split: _numbers(argument, given, names)
+        split: class_numbers(argument, given, names)
         for split, argument, given in (("val", "val_classes", val), ("test", "novel_classes", novel))
         if not isinstance(given, float | int)
     }
@@ -41,7 +41,17 @@ def split_classes(
     return {"train": sorted(free), "val": sorted(listed["val"]), "test": sorted(listed["test"])}
 
 
-def _numbers(argument: str, given: Sequence[str], names: Sequence[str]) -> list[int]:
+def class_numbers(argument: str, given: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Numbers of classes by their names.
+
+    Args:
+        argument: what the user calls it, for errors.
+        given: names.
+        names: K, of all classes.
+
+    Raises:
+        ValueError: naming one that is unknown, or given twice.
+    """
     numbers = {name: k for k, name in enumerate(names)}
     if unknown := [name for name in given if name not in numbers]:
         raise ValueError(

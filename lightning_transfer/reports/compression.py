@@ -1,7 +1,7 @@
 """What a compression cost and what it brought: the network before and after, on the same images and in the same minutes."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.box import SIMPLE_HEAD
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from lightning_transfer.compression.size import stored_bytes
 from lightning_transfer.compression.timing import Timing, time_beside
 from lightning_transfer.contracts import Scored
+from lightning_transfer.data import ImageData
 from lightning_transfer.metrics.bootstrap import Interval, bootstrap
 from lightning_transfer.metrics.weighted import weighted_metrics
 from lightning_transfer.metrics.weighted_errors import weighted_errors
+from lightning_transfer.modules import TransferModule
+from lightning_transfer.reports.score import score
 
 _SHOWN = ("accuracy", "ece", "nll", "mae", "rmse", "r2")
 _BATCH = 32
@@ -93,6 +96,72 @@ def sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "weights": sum(tensor.numel() for tensor in weights.values()),
         "nonzero": sum(int(tensor.count_nonzero()) for tensor in weights.values()),
         **stored_bytes(state),
+    }
+
+
+class Judge:
+    """Measures compressed networks beside the dense one, which is asked about each split once.
+
+    Args:
+        dense: in evaluation mode, on the device.
+        data: brings the splits.
+        place: where to compute.
+        resamples: of the bootstrap.
+        level: of the intervals.
+        seed: of the bootstrap.
+    """
+
+    def __init__(
+        self, dense: TransferModule, data: ImageData, place: torch.device, resamples: int, level: float, seed: int
+    ) -> None:
+        self.dense = dense
+        self.data = data
+        self.place = place
+        self.bootstrap = (resamples, level, seed)
+        self._known: dict[str, Scored] = {}
+
+    def __call__(self, module: TransferModule, split: Literal["val", "test"]) -> dict[str, dict[str, Interval]]:
+        """Metrics of `dense` and `compressed` on a split, and their `change`, with intervals."""
+        loader = self._loader(split)
+        if split not in self._known:
+            self._known[split] = score(self.dense.eval(), loader, self.place, split == "test")
+        after = score(module.eval(), loader, self.place, split == "test")
+        return compared(self._known[split], after, self.data.class_names, module.task == "regression", *self.bootstrap)
+
+    def all_figures(self, module: TransferModule, rounds: int) -> dict[str, dict[str, Any]]:
+        """Metrics on the test split, sizes and times of `dense` and `compressed`, and the `change` of the metrics."""
+        found = self(module, "test")
+        image = next(iter(self._loader("test"))).image[:1].to(self.place)
+        clock = timed(self.dense, module, image, rounds)
+        return {
+            "dense": {**sizes(self.dense.model.state_dict()), **clock["dense"], "metrics": found["dense"]},
+            "compressed": {**sizes(module.model.state_dict()), **clock["compressed"], "metrics": found["compressed"]},
+            "change": {"metrics": found["change"]},
+        }
+
+    def require(self, metric: str) -> None:
+        """Refuse what is not measured.
+
+        Raises:
+            ValueError: naming what is.
+        """
+        known = self(self.dense, "val")["dense"]
+        if metric not in known:
+            raise ValueError(f"bound.metric={metric!r} is not measured; these are: {', '.join(known)}")
+
+    def _loader(self, split: Literal["val", "test"]) -> Any:
+        self.data.setup("validate" if split == "val" else "test")
+        if split == "val":
+            return self.data.val_dataloader()
+        loaders = self.data.test_dataloader()
+        return loaders["test"] if isinstance(loaders, dict) else loaders
+
+
+def plain(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures as JSON has them."""
+    return {
+        name: {**of, "metrics": {metric: interval._asdict() for metric, interval in of["metrics"].items()}}
+        for name, of in figures.items()
     }
 
 

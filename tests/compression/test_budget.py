@@ -86,7 +86,7 @@ def test_complaints():
         lambda: Budget().levels([GPTQ(4)]): "leaves layers nothing to choose",
         lambda: Budget().levels([ExactOBS(NM(2, 4))]): "leaves layers nothing to choose",
         lambda: Budget().levels([Magnitude(Unstructured(0.5, across="model"))]): "across=model and a budget are two",
-        lambda: Budget().choose({"a": [0.0, 1.0]}, {"a": [1500, 1200]}, 100): "is 100 weights, .* come to 1,200 at",
+        lambda: Budget().check([[1500, 1200]], 100): "is 100 weights, .* come to 1,200 at",
         lambda: ExactOBS(NM(2, 4)).at(0.3): "NM has one share of zeros",
     }.items():
         with pytest.raises(ValueError, match=said):

@@ -60,7 +60,11 @@ def test_costs_are_the_errors_that_the_levels_turn_out_to_have(net, batches, tmp
     assert spent.cost == pytest.approx(sum(errors.values()), rel=1e-9)
     table = [kept.costs(name) for name in rows]
     sizes = [row.weights for row in rows.values()]
-    ways = [way for way in product(range(4), repeat=3) if sum(s * FEW[i] for s, i in zip(sizes, way, strict=True)) >= sum(sizes) / 2]
+    ways = [
+        way
+        for way in product(range(4), repeat=3)
+        if sum(s * FEW[i] for s, i in zip(sizes, way, strict=True)) >= sum(sizes) / 2
+    ]
     best = min(sum(of[i] for of, i in zip(table, way, strict=True)) for way in ways)
     assert spent.cost == pytest.approx(best, rel=1e-12)
 
@@ -71,7 +75,9 @@ def test_a_budget_is_kept_and_costs_no_more_than_all_layers_alike(net, batches, 
     assert spent.spent <= spent.limit
     assert spent.limit - spent.spent < 0.02 * spent.limit
     assert spent.cost <= spent.cost_alike
-    positions = {"first": 25, "second": 25, "wide": 1} if price == "macs" else dict.fromkeys(("first", "second", "wide"), 1)
+    positions = (
+        {"first": 25, "second": 25, "wide": 1} if price == "macs" else dict.fromkeys(("first", "second", "wide"), 1)
+    )
     rows = compressed(net, batches, HALF, spent.plans)
     assert sum((row.weights - row.zeros) * positions[name] for name, row in rows.items()) == spent.spent
     assert spent.limit == sum(row.weights // 2 * positions[name] for name, row in rows.items())
