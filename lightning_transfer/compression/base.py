@@ -89,10 +89,10 @@ class Pruning(Compression):
         return next(self.solve_all(layer, [planned]))
 
     def solve_all(self, layer: LayerRows, plans: Sequence[int]) -> Iterator[Tensor]:
-        hessian = damped(layer.hessian, self.damping)[0] if self.refit else None
+        known = damped(layer.hessian, self.damping) if self.refit else None
         for chosen in self.zeros(layer, plans):
             zeros = chosen | (layer.weight == 0)
-            yield layer.weight.masked_fill(zeros, 0) if hessian is None else refit(layer.weight, zeros, hessian)
+            yield layer.weight.masked_fill(zeros, 0) if known is None else refit(layer.weight, zeros, *known)
 
     @abstractmethod
     def zeros(self, layer: LayerRows, counts: Sequence[int]) -> Iterator[Tensor]:

@@ -70,7 +70,10 @@ def _choose(weight: Tensor, upper: Tensor, pattern: Pattern, count: int) -> Tens
 
 def _make_up(weight: Tensor, upper: Tensor, zeros: Tensor, start: int, stop: int) -> None:
     """Set the zeros of some columns, one column after the other, and let the columns behind them make up for it."""
-    for i in range(start, stop):
-        error = weight[:, :, i] * zeros[:, :, i] / upper[:, i, i, None]
-        weight[:, :, i:] -= error.unsqueeze(2) * upper[:, i, i:].unsqueeze(1)
-        weight[:, :, i].masked_fill_(zeros[:, :, i], 0)
+    part, diagonal = weight[:, :, start:stop], upper[:, start:stop, start:stop]
+    errors = torch.zeros_like(part)
+    for i in range(stop - start):
+        errors[:, :, i] = part[:, :, i] * zeros[:, :, start + i] / diagonal[:, i, i, None]
+        part[:, :, i:] -= errors[:, :, i, None] * diagonal[:, i, None, i:]
+        part[:, :, i].masked_fill_(zeros[:, :, start + i], 0)
+    weight[:, :, stop:] -= errors @ upper[:, start:stop, stop:]  # at once, for none of these is chosen from yet

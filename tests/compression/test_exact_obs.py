@@ -65,7 +65,17 @@ def test_steps_lead_to_the_least_squares_fit(linear):
     order = [elimination.fix(elimination.cost(elimination.weight).argmin(1)).unit for _ in range(7)]
     zeros = torch.zeros(6, 12, dtype=torch.bool).scatter_(1, torch.stack(order, 1), True)
     stepped = torch.zeros(6, 12, dtype=torch.float64).scatter_(1, elimination.unit, elimination.weight.squeeze(-1))
-    torch.testing.assert_close(stepped.masked_fill(zeros, 0), refit(linear.weight, zeros[None], matrix)[0])
+    torch.testing.assert_close(stepped.masked_fill(zeros, 0), refit(linear.weight, zeros[None], matrix, inverse)[0])
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 11, 12])
+def test_a_refit_solves_the_normal_equations_however_many_are_left(linear, count):
+    matrix, inverse = damped(linear.hessian, 1e-3)
+    zeros = torch.rand(1, 6, 12).argsort(2) < count
+    fitted = refit(linear.weight, zeros, matrix, inverse)
+    assert torch.equal(fitted == 0, zeros)
+    gradient = (fitted - linear.weight) @ matrix
+    assert gradient.masked_fill(zeros, 0).abs().max() < 1e-9 * (linear.weight @ matrix).abs().max()
 
 
 def test_columns_that_are_done_are_dropped_without_a_trace(linear, monkeypatch):
@@ -130,7 +140,7 @@ def test_depthwise_equals_a_loop_over_channels(gather):
         assert torch.equal(trace.order[0], whole.order[c])
         torch.testing.assert_close(trace.loss[0], whole.loss[c])
         zeros[c, 0, trace.order[0, :length]] = True
-    torch.testing.assert_close(ExactOBS(pattern)(found), refit(found.weight, zeros, matrix))
+    torch.testing.assert_close(ExactOBS(pattern)(found), refit(found.weight, zeros, matrix, inverse))
 
 
 def test_grouped_convolutions_are_a_loop_over_groups(gather):
