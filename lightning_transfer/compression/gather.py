@@ -20,7 +20,7 @@ def layers_in_order(
     names: Sequence[str],
     batches: Iterable[Tensor],
     gigabytes: float,
-    done: Callable[[str], bool],
+    done: Callable[[str], bool] | None = None,
 ) -> Iterator[LayerRows]:
     """Yield layers with the second moments of their inputs, in the order of their first call.
 
@@ -42,7 +42,7 @@ def layers_in_order(
     shapes = {name: weight_rows(layer).shape for name, layer in layers.items()}
     sizes = {name: 8e-9 * groups * columns**2 for name, (groups, _, columns) in shapes.items()}
     for group in _groups(calls, sizes, gigabytes):
-        wanted = {name: layers[name] for name in group if not done(name)}
+        wanted = {name: layers[name] for name in group if done is None or not done(name)}
         found = _hessians(model, wanted, sum(calls.count(name) for name in wanted), batches) if wanted else {}
         for name in group:
             yield layer_rows(name, layers[name], found.get(name))
