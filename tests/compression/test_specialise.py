@@ -19,7 +19,7 @@ NAMES = ["ant", "bee", "cat", "dog"]
 def made(head=LinearHead, **options):
     backbone = TimmBackbone("test_resnet", pretrained=False)
     module = FinetuneModule(backbone, 4, head=head, class_names=NAMES, image_size=32, **options).eval()
-    nn.init.normal_([*module.model.head.parameters()][0])
+    nn.init.normal_(next(iter(module.model.head.parameters())))
     return module, {"hyper_parameters": dict(module.hparams), "state_dict": module.state_dict()}
 
 

@@ -29,7 +29,9 @@ def test_images_are_prepared_as_in_the_data():
     for each in (data, subset):
         each.prepare_data()
         each.setup("test")
-    whole = {name: image for batch in data.test_dataloader() for name, image in zip(batch.name, batch.image, strict=True)}
+    whole = {
+        name: image for batch in data.test_dataloader() for name, image in zip(batch.name, batch.image, strict=True)
+    }
     for batch in subset.test_dataloader():
         assert all(torch.equal(whole[name], image) for name, image in zip(batch.name, batch.image, strict=True))
     subset.setup("fit")
