@@ -1,6 +1,6 @@
 """What the exact order of optimal brain surgeon costs over a layer's inputs, and beside the code that its authors published.
 
-usage: python scripts/bench/compression_speed.py [--columns 72 144 288 576] [--runs 3] [--obc FOLDER] [--out runs/compression_speed] [--busy]
+usage: python scripts/bench/compression_speed.py [--columns 72 144 288 576 1152] [--runs 3] [--obc FOLDER] [--out runs/compression_speed] [--busy]
 32 rows of a 3x3 convolution whose inputs are correlated and rectified, pruned to the last weight; 2:4; rounded to 4 bits by OBQ. Seconds on
 log-log axes are drawn as cost.png below --out, and `exponent` is the slope from the second largest layer to the largest. FOLDER holds the
 published code (github.com/IST-DASLab/OBC), which runs beside ours by turns up to 288 inputs: `ratio` is its seconds over ours (bar: 1.0), `same`
@@ -155,7 +155,7 @@ def draw(found: dict[str, Any], columns: list[int], path: Path) -> None:
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--columns", type=int, nargs="+", default=[72, 144, 288, 576])
+    arguments.add_argument("--columns", type=int, nargs="+", default=[72, 144, 288, 576, 1152])
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--obc", type=Path, help="folder of the published code")
     arguments.add_argument("--out", type=Path, default=Path("runs/compression_speed"))
