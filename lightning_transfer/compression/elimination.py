@@ -65,7 +65,7 @@ class Elimination:
         if self.size == 1:
             cost = change.square().squeeze(-1) / self.block[..., 0, 0]
         else:
-            cost = torch.linalg.solve_triangular(_lower(self.block), change.unsqueeze(-1), upper=False)
+            cost = _solve(_lower(self.block), change.unsqueeze(-1))
             cost = cost.square().sum((-1, -2))
         return (0.5 * cost).masked_fill(self.fixed, torch.inf)
 
@@ -79,9 +79,9 @@ class Elimination:
         unit = self.unit[self.rows, place]
         columns = self._columns(unit, place)
         lower = _lower(torch.unflatten(columns, 2, (-1, self.size))[self.rows, :, place])
-        rows = torch.linalg.solve_triangular(lower, columns, upper=False)  # (R, size, n · size)
+        rows = _solve(lower, columns)  # (R, size, n · size)
         change = self.weight[self.rows, place] - (0 if value is None else value)
-        share = torch.linalg.solve_triangular(lower, change.unsqueeze(-1), upper=False)  # (R, size, 1)
+        share = _solve(lower, change.unsqueeze(-1))  # (R, size, 1)
         self.weight -= (rows * share).sum(1).view_as(self.weight)
         self.weight[self.rows, place] = 0 if value is None else value
         by_unit = torch.unflatten(rows, 2, (-1, self.size))
@@ -120,6 +120,14 @@ class Elimination:
         self.block = self.block[self.rows[:, None], kept]
         self.unit = self.unit.gather(1, kept)
         self.fixed = torch.zeros_like(kept, dtype=torch.bool)
+
+
+def _solve(lower: Tensor, right: Tensor) -> Tensor:
+    """The inverse of a lower triangular matrix times another."""
+    if lower.shape[-1] == 1:
+        return right / lower
+    solved: Tensor = torch.linalg.solve_triangular(lower, right, upper=False)
+    return solved
 
 
 def _lower(matrix: Tensor) -> Tensor:
