@@ -96,7 +96,7 @@ def compress(
     module.to(place).eval().setup("predict")  # lays out the weights
     judge = Judge(module, data, place, resamples, level, seed)
     run = Run(module, calibration, targets, inputs, gigabytes, budget, recompute_batch_norm)
-    folder, trials = path.with_suffix(".layers"), []
+    folder, trials = path.with_suffix(".layers"), list[dict[str, Any]]()
     if bound is None:
         outcome = run(compressions, folder)
     else:

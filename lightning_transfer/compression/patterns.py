@@ -31,7 +31,8 @@ class Pattern(Part, ABC):
         """
         if "sparsity" not in self.init_args:
             raise ValueError(f"{type(self).__name__} has one share of zeros; Unstructured and Blocks have any")
-        return type(self)(**{**self.init_args, "sparsity": sparsity})
+        made: Pattern = type(self)(**{**self.init_args, "sparsity": sparsity})
+        return made
 
     @abstractmethod
     def counts(self, weights: Mapping[str, Tensor]) -> dict[str, int]:

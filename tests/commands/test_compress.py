@@ -215,7 +215,14 @@ def test_complaints(checkpoints, complaint):
         *flags, *few, *OBS, *bound, "--bound.metric=map"
     )
     assert "max_drop=0.0: even at 0.99 nll is worse by" in complaint(
-        "compress", f"--ckpt_path={checkpoints[2]}", "--out=no.ckpt", *few, *OBS, *bound, "--bound.metric=nll", "--recompute_batch_norm=false"
+        "compress",
+        f"--ckpt_path={checkpoints[2]}",
+        "--out=no.ckpt",
+        *few,
+        *OBS,
+        *bound,
+        "--bound.metric=nll",
+        "--recompute_batch_norm=false",
     )
     assert "nothing that is given prunes" in complaint(*flags, *few, "--compressions+=GPTQ", *bound)
     assert "but the levels come to" in complaint(

@@ -95,6 +95,9 @@ def test_zeros_stay_zeros(linear, kind, pattern):
     both = in_turn(steps, linear, plans)
     assert (both[ExactOBS(pattern)(linear) == 0] == 0).all()
     assert linear.error(both) > linear.error(ExactOBS(pattern)(linear))
+    grid = fit_grid(ExactOBS(pattern)(linear), 4, True)  # that of the pruned weights
+    torch.testing.assert_close(both, grid.nearest(both))
+    assert all(len(row.unique()) <= 16 for row in both[0])
 
 
 def test_complaints():
