@@ -94,5 +94,5 @@ def test_images_of_the_classes_alone_tell_best_what_they_need(digits):
             reached[way] += (torch.tensor([first, second])[says] == of_test[asked]).float().mean().item() / 4
     net.load_state_dict(state)
     assert reached["own"] > 0.93
-    assert reached["own"] > reached["all"] + 0.02
+    assert reached["own"] > reached["all"] + 0.01
     assert reached["all"] > reached["magnitude"] + 0.1
