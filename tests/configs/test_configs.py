@@ -200,7 +200,10 @@ def test_runs_its_command(name, prepare):
         save_language_model("model", masked=False)
         small = ["--model.name=model", "--data.val_rows=6", *typed(name)[1]]
     if command(name) == "compress":
-        small = [*COMPRESS, *(["--bound.max_drop=1"] if "\nbound:" in text else [])]  # what 8 images do to norms is no matter
+        small = [
+            *COMPRESS,
+            *(["--bound.max_drop=1"] if "\nbound:" in text else []),
+        ]  # what 8 images do to norms is no matter
     main([command(name), "--config", name, *small])
     assert list(Path().rglob(f"{command(name)}*.csv"))
 
