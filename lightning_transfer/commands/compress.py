@@ -1,11 +1,8 @@
 """`lightning-transfer compress`: from a checkpoint to one with fewer weights, or simpler ones."""
 
-import json
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import Progress
 
@@ -18,13 +15,12 @@ from lightning_transfer.compression.network import CompressedLayer, Inputs, comp
 from lightning_transfer.data import ImageData
 from lightning_transfer.data.named_sets import check_against_checkpoint
 from lightning_transfer.devices import find_device
-from lightning_transfer.files import whole, write_csv
+from lightning_transfer.files import write_csv
 from lightning_transfer.hashes import of_module, of_source, of_transform
 from lightning_transfer.merging.batch_norm import recompute_batch_norm as recompute
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.parts import describe
-from lightning_transfer.reports.compression import compared, show, sizes, timed
-from lightning_transfer.reports.score import score
+from lightning_transfer.reports.compression import judge, require_test_split, show, write_report
 from lightning_transfer.runs import output_path
 
 
@@ -82,10 +78,7 @@ def compress(
     module: TransferModule = TransferModule.load_from_checkpoint(ckpt_path, map_location="cpu")
     data = data or ImageData.load_from_checkpoint(ckpt_path)
     check_against_checkpoint(data, module.class_names)
-    if "test" not in data.splits():
-        raise ValueError(
-            "the data has no test split to measure what compression costs; give one, or a test_fraction above 0"
-        )
+    require_test_split(data)
     choice = choose_layers(module.model, compressions, targets)
     calibration = CalibrationImages(data, images, module.memory_format)
     module.to(place).eval().setup("predict")  # lays out the weights
@@ -99,8 +92,11 @@ def compress(
     if recompute_batch_norm:
         recompute(module.model, (batch.to(place) for batch in calibration))
     write_changed(read_checkpoint(ckpt_path), path, state_dict=module.state_dict())
-    figures = _judge(dense, module, data, place, rounds, resamples, level, seed)
-    _write(path, figures, layers, choice, {"checkpoint": ckpt_path, **settings})
+    figures = judge(dense, module, data, place, rounds, resamples, level, seed)
+    rows = [layer._asdict() for layer in layers]
+    made_of = {"checkpoint": ckpt_path, **settings, "left_out": choice.left_out}
+    write_report(path.with_suffix(".json"), figures, **(made_of | {"layers": rows}))
+    write_csv(rows, path.with_suffix(".csv"))
     kept.remove()
     show(figures, f"{ckpt_path}, compressed", level)
     rank_zero_info(f"compressed; next: lightning-transfer test --ckpt_path {path}")
@@ -124,36 +120,3 @@ def _run(
             module.model, choice.layers, compressions, calibration, inputs, gigabytes, kept,
             lambda layer: progress.update(task, advance=1, description=layer.name),
         )  # fmt: skip
-
-
-def _judge(
-    dense: TransferModule, module: TransferModule, data: ImageData, place: torch.device,
-    rounds: int, resamples: int, level: float, seed: int,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
-    """Measure both networks on the test split and on the clock."""
-    data.setup("test")
-    loaders = data.test_dataloader()
-    loader = loaders["test"] if isinstance(loaders, dict) else loaders
-    before, after = (score(each.eval(), loader, place) for each in (dense, module))
-    found = compared(before, after, data.class_names, module.task == "regression", resamples, level, seed)
-    image = next(iter(loader)).image[:1].to(place)
-    clock = timed(dense, module, image, rounds)
-    return {
-        "dense": {**sizes(dense.model.state_dict()), **clock["dense"], "metrics": found["dense"]},
-        "compressed": {**sizes(module.model.state_dict()), **clock["compressed"], "metrics": found["compressed"]},
-        "change": {"metrics": found["change"]},
-    }
-
-
-def _write(
-    path: Path, figures: dict[str, Any], layers: list[CompressedLayer], choice: Choice, made_of: dict[str, Any]
-) -> None:
-    plain = {
-        name: {**of, "metrics": {metric: interval._asdict() for metric, interval in of["metrics"].items()}}
-        for name, of in figures.items()
-    }
-    rows = [layer._asdict() for layer in layers]
-    with whole(path.with_suffix(".json")) as partial:
-        report = {**made_of, **plain, "layers": rows, "left_out": choice.left_out}
-        partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    write_csv(rows, path.with_suffix(".csv"))

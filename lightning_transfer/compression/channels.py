@@ -98,8 +98,8 @@ def choose(
         ranked = torch.cat([scores[i] for i in members]).argsort(stable=True)
         lowest = torch.zeros(len(ranked), dtype=torch.bool)
         lowest[ranked[: round(ratio * len(ranked))]] = True
-        for i, mask in zip(members, lowest.split([len(scores[i]) for i in members]), strict=True):
-            count = _rounded(int(mask.sum()), *coupled[i].units.shape, round_to)
+        for i, mask in zip(members, torch.split(lowest, [len(scores[i]) for i in members]), strict=True):
+            count = _rounded(int(mask.sum()), len(mask), coupled[i].units.shape[1], round_to)
             gone[i] = scores[i].argsort(stable=True)[:count]
     return gone
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -57,7 +57,9 @@ def find_channels(model: nn.Module, image: Tensor) -> FoundChannels:
         Fang, Ma, Song, Mi, Wang, "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     tp = torch_pruning()
-    strange = next(((n, m) for n, m in model.named_modules() if hasattr(m, "num_heads") and type(m) is not Attention), None)
+    strange = next(
+        ((n, m) for n, m in model.named_modules() if hasattr(m, "num_heads") and type(m) is not Attention), None
+    )
     if strange is not None:  # on some, Torch-Pruning goes round in circles for ever
         raise ValueError(
             f"{network_name(model)} cannot be pruned: {strange[0]} is a {type(strange[1]).__name__}, and no attention but timm's plain "
@@ -119,7 +121,9 @@ def followed(model: nn.Module) -> Iterator[None]:
         yield
     except Exception as error:
         reason = (str(error) or repr(error)).splitlines()[0]
-        raise ValueError(f"{network_name(model)} cannot be pruned, since Torch-Pruning cannot follow it: {reason}") from error
+        raise ValueError(
+            f"{network_name(model)} cannot be pruned, since Torch-Pruning cannot follow it: {reason}"
+        ) from error
 
 
 def _obstacle(graph: Any, group: Any) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -48,7 +48,7 @@ class NarrowChannels(ModelEdit):
                 _check(name, layer, width, outputs=widths is self.outputs)
                 narrow(layer, width)
         count_again(model)
-        model.narrowed = self + getattr(model, "narrowed", None)  # type: ignore[assignment]  # for the checkpoint, see `recorded`
+        model.narrowed = self + getattr(model, "narrowed", None)  # type: ignore[assignment]  # for the checkpoint
 
     def __add__(self, before: "NarrowChannels | None") -> "NarrowChannels":
         """The edit that does what the one before and then this one do."""
@@ -87,12 +87,9 @@ def narrowing(dense: nn.Module, narrow: nn.Module) -> NarrowChannels:
     return NarrowChannels(outputs, inputs)
 
 
-def recorded(edits: list[Any] | None, model: nn.Module) -> list[Any] | None:
-    """Edits as a checkpoint has them: of a model that was narrowed, the widths come first, wherever they were read."""
-    edit = getattr(model, "narrowed", None)
-    if edit is None:
-        return edits
-    own = describe(edit, "edits")
+def recorded(edits: list[Any] | None, narrowed: NarrowChannels) -> list[Any]:
+    """Edits as a checkpoint has them: the widths come first, wherever they were read."""
+    own = describe(narrowed, "edits")
     return [own, *(other for other in edits or () if other["class_path"] != own["class_path"])]
 
 
@@ -156,6 +153,8 @@ def count_again(model: nn.Module) -> None:
             module.attn_dim = int(module.proj.in_features)
             module.num_heads = module.attn_dim // module.head_dim
     backbone, head = getattr(model, "backbone", None), getattr(model, _HEAD, None)
-    first = next((layer for layer in head.modules() if isinstance(layer, nn.Linear)), None) if head is not None else None
+    first = (
+        next((layer for layer in head.modules() if isinstance(layer, nn.Linear)), None) if head is not None else None
+    )
     if backbone is not None and first is not None:
         backbone.num_features = first.in_features

@@ -1,6 +1,8 @@
 """What a compression cost and what it brought: the network before and after, on the same images and in the same minutes."""
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,15 +11,81 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from lightning_transfer.compression.macs import count_macs
 from lightning_transfer.compression.size import stored_bytes
 from lightning_transfer.compression.timing import Timing, time_beside
 from lightning_transfer.contracts import Scored
+from lightning_transfer.data import ImageData
+from lightning_transfer.files import whole
 from lightning_transfer.metrics.bootstrap import Interval, bootstrap
 from lightning_transfer.metrics.weighted import weighted_metrics
 from lightning_transfer.metrics.weighted_errors import weighted_errors
+from lightning_transfer.modules import TransferModule
+from lightning_transfer.reports.score import score
 
 _SHOWN = ("accuracy", "ece", "nll", "mae", "rmse", "r2")
 _BATCH = 32
+
+
+def judge(
+    dense: TransferModule,
+    compressed: TransferModule,
+    data: ImageData,
+    place: torch.device,
+    rounds: int,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Measure both networks on the test split and on the clock.
+
+    Args:
+        dense: on the device.
+        compressed: likewise.
+        data: with a test split.
+        place: the device.
+        rounds: in which both are timed.
+        resamples: of the bootstrap.
+        level: of the intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        what there is to say of `dense` and `compressed`, and of the `change`
+    """
+    data.setup("test")
+    loaders = data.test_dataloader()
+    loader = loaders["test"] if isinstance(loaders, dict) else loaders
+    before, after = (score(each.eval(), loader, place) for each in (dense, compressed))
+    found = compared(before, after, data.class_names, dense.task == "regression", resamples, level, seed)
+    image = next(iter(loader)).image[:1].to(place)
+    clock = timed(dense, compressed, image, rounds)
+    figures: dict[str, dict[str, Any]] = {
+        name: {**sizes(module.model), "macs": count_macs(module, image), **clock[name], "metrics": found[name]}
+        for name, module in {"dense": dense, "compressed": compressed}.items()
+    }
+    return figures | {"change": {"metrics": found["change"]}}
+
+
+def require_test_split(data: ImageData) -> None:
+    """Refuse data that cannot tell what a compression costs, before it is made.
+
+    Raises:
+        ValueError: saying what would do.
+    """
+    if "test" not in data.splits():
+        raise ValueError(
+            "the data has no test split to measure what compression costs; give one, or a test_fraction above 0"
+        )
+
+
+def write_report(path: Path, figures: Mapping[str, Mapping[str, Any]], **also: Any) -> None:
+    """Write what `judge` found as JSON, between what the network was made of and what else there is to say."""
+    plain = {
+        name: {**of, "metrics": {metric: interval._asdict() for metric, interval in of["metrics"].items()}}
+        for name, of in figures.items()
+    }
+    with whole(path) as partial:
+        partial.write_text(json.dumps({**also, **plain}, indent=1), encoding="utf-8")
 
 
 def compared(
@@ -86,10 +154,12 @@ def _figures(one: Timing, many: Timing) -> dict[str, Any]:
     }
 
 
-def sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Weights other than zero, all weights, and bytes."""
+def sizes(model: nn.Module) -> dict[str, Any]:
+    """Parameters; with statistics of norms, weights and those other than zero; and bytes."""
+    state = model.state_dict()
     weights = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
     return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights": sum(tensor.numel() for tensor in weights.values()),
         "nonzero": sum(int(tensor.count_nonzero()) for tensor in weights.values()),
         **stored_bytes(state),
@@ -105,6 +175,7 @@ def show(figures: Mapping[str, Mapping[str, Any]], title: str, level: float) -> 
     rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "weights other than zero": lambda of: f"{of['nonzero']:,} of {of['weights']:,}",
         "MB, as stored and packed": lambda of: f"{of['bytes'] / 1e6:.2f}, {of['packed_bytes'] / 1e6:.2f}",
+        "million multiplications and additions": lambda of: f"{of['macs'] / 1e6:.2f}",
         "ms for one image": lambda of: f"{of['latency_ms']:.2f}",
         "images a second": lambda of: f"{of['images_per_second']:.0f}",
         "times as fast as dense": lambda of: "{:.2f} ({:.2f} to {:.2f})".format(*of["throughput_ratio"]),
