@@ -62,7 +62,7 @@ def find_channels(model: nn.Module, image: Tensor) -> FoundChannels:
     )
     if strange is not None:  # on some, Torch-Pruning goes round in circles for ever
         raise ValueError(
-            f"{network_name(model)} cannot be pruned: {strange[0]} is a {type(strange[1]).__name__}, and no attention but timm's plain "
+            f"{network_name(model)} cannot be pruned: {strange[0]} is of kind {type(strange[1]).__name__}, and no attention but timm's plain "
             "one can be followed"
         )
     head: Any = model.head
@@ -104,7 +104,7 @@ def torch_pruning() -> Any:
 def network_name(model: nn.Module) -> str:
     """What people call a classifier's network: timm's name of it, or its class."""
     backbone = getattr(model, "backbone", model)
-    network = getattr(backbone, "model", backbone)
+    network = getattr(backbone, "model", getattr(backbone, "module", backbone))
     config: Any = getattr(network, "pretrained_cfg", None) or {}
     return str(config.get("architecture") or type(network).__name__)
 
@@ -155,12 +155,12 @@ def _known(idxs: list[int | None]) -> list[int]:
 def _layer_obstacle(layer: nn.Module) -> str | None:
     kind = type(layer).__name__
     if isinstance(layer, nn.Linear | nn.Conv2d):
-        return None if type(layer).forward in _PLAIN else f"is a {kind}, which alters its weight or its input"
+        return None if type(layer).forward in _PLAIN else f"is of kind {kind}, which alters its weight or its input"
     if isinstance(layer, _BatchNorm):
         return None if layer.affine else "is a batch norm without weights, which does not put out zeros for zeros"
     if isinstance(layer, nn.LayerNorm | nn.GroupNorm):
-        return f"is a {kind}, which averages over them"
-    return f"is a {kind}, and neither linear layer, convolution nor batch norm"
+        return f"is of kind {kind}, which averages over them"
+    return f"is of kind {kind}, and neither linear layer, convolution nor batch norm"
 
 
 def _units(model: nn.Module, graph: Any, group: Any) -> tuple[Any, Tensor]:
