@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "soup": "average checkpoints of one architecture, all of them or those that help (model soup)",
     "merge": "fold a LoRA into the weights: writes an ordinary checkpoint",
     "compress": "prune or round the weights of a checkpoint, layer by layer: writes a checkpoint, and what it costs and brings",
+    "prune_channels": "take whole channels out of a checkpoint: writes a smaller one, and what it costs and brings",
     "apply_prompt": "write images behind a learned prompt as PNG",
     "export": "write a checkpoint as ONNX, torch.export or timm folder, checked against it on images",
     "push": "put a checkpoint on the Hugging Face hub, in timm's layout",

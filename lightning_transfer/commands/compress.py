@@ -1,6 +1,5 @@
 """`lightning-transfer compress`: from a checkpoint to one with fewer weights, or simpler ones."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
@@ -18,10 +17,10 @@ from lightning_transfer.compression.specialise import specialise
 from lightning_transfer.data import ClassSubsetData, ImageData
 from lightning_transfer.data.named_sets import check_against_checkpoint
 from lightning_transfer.devices import find_device
-from lightning_transfer.files import whole, write_csv
+from lightning_transfer.files import write_csv
 from lightning_transfer.modules import TransferModule
 from lightning_transfer.parts import describe
-from lightning_transfer.reports.compression import Judge, plain, show
+from lightning_transfer.reports.compression import Judge, require_split, show, write_report
 from lightning_transfer.runs import output_path
 
 
@@ -91,7 +90,9 @@ def compress(
         data = ClassSubsetData(data, classes)
         checkpoint, module = specialise(checkpoint, module, data.numbers)
         checkpoint["datamodule_hyper_parameters"] = dict(data.hparams)
-    _require_splits(data, bound)
+    require_split(data, "test", "to measure what compression costs")
+    if bound is not None:
+        require_split(data, "val", "by which bound could tell how much is lost")
     calibration = CalibrationImages(data, images, module.memory_format)
     module.to(place).eval().setup("predict")  # lays out the weights
     judge = Judge(module, data, place, resamples, level, seed)
@@ -109,15 +110,6 @@ def compress(
     show(figures, f"{ckpt_path}, compressed", level)
     rank_zero_info(f"compressed; next: lightning-transfer test --ckpt_path {path}")
     return path
-
-
-def _require_splits(data: ImageData, bound: Bound | None) -> None:
-    wanted = {"test": "to measure what compression costs"}
-    if bound is not None:
-        wanted["val"] = "by which bound could tell how much is lost"
-    for split, reason in wanted.items():
-        if split not in data.splits():
-            raise ValueError(f"the data has no {split} split {reason}; give one, or a {split}_fraction above 0")
 
 
 def _strongest(
@@ -161,7 +153,5 @@ def _write(path: Path, asked: dict[str, Any], figures: dict[str, Any], outcome: 
     spent = outcome.spent
     if spent is not None:
         asked = {**asked, "spent": {key: value for key, value in spent._asdict().items() if key != "plans"}}
-    with whole(path.with_suffix(".json")) as partial:
-        report = {**asked, **plain(figures), "layers": rows, "left_out": outcome.left_out}
-        partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    write_report(path.with_suffix(".json"), figures, **asked, layers=rows, left_out=outcome.left_out)
     write_csv(rows, path.with_suffix(".csv"))

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
+from lightning_transfer.contracts import ImageBatch
 from lightning_transfer.data import ImageData
 
 
@@ -36,6 +37,10 @@ class CalibrationImages:
         self.memory_format = memory_format
 
     def __iter__(self) -> Iterator[Tensor]:
+        return (batch.image for batch in self.batches())
+
+    def batches(self) -> Iterator[ImageBatch]:
+        """The images with all that belongs to them."""
         left, epoch = self.images, 0
         with isolate_rng():
             torch.manual_seed(0)
@@ -44,7 +49,7 @@ class CalibrationImages:
                 loader.batch_sampler.sampler.set_epoch(epoch)
                 epoch += 1
                 for batch in loader:
-                    yield batch.image.contiguous(memory_format=self.memory_format)
+                    yield batch._replace(image=batch.image.contiguous(memory_format=self.memory_format))
                     left -= len(batch.image)
                     if left <= 0:
                         return

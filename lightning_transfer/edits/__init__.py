@@ -4,6 +4,7 @@ from lightning_transfer.edits.adapter import Adapter
 from lightning_transfer.edits.bitfit import BitFit
 from lightning_transfer.edits.freeze import FreezeBackbone
 from lightning_transfer.edits.lora import LoRA
+from lightning_transfer.edits.narrow_channels import NarrowChannels
 from lightning_transfer.edits.norms import HoldStatistics, TrainNorms
 from lightning_transfer.edits.p_tuning import PTuning
 from lightning_transfer.edits.prefix_tuning import PrefixTuning
@@ -18,6 +19,7 @@ __all__ = [
     "FreezeBackbone",
     "HoldStatistics",
     "LoRA",
+    "NarrowChannels",
     "PTuning",
     "PrefixTuning",
     "Reinit",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lightning_transfer.checkpoint import expects_checkpoint, read_checkpoint
 from lightning_transfer.contracts import ModelEdit
+from lightning_transfer.edits.narrow_channels import recorded_in
 from lightning_transfer.language.kept import restore_frozen
 
 _MODEL = "model."  # so begin the names of a module's weights
@@ -16,10 +17,11 @@ class StartFrom(ModelEdit):
     """Take weights from a checkpoint of this package: a network adapted before, or a probe that is to be fine-tuned (LP-FT).
 
     Named first among the edits it comes before what freezes, and what `L2SP` remembers are these weights. It is read once: a
-    checkpoint of the training that begins here needs it no more.
+    checkpoint of the training that begins here needs it no more. Where channels were pruned from the checkpoint's network, the model is
+    made as narrow first.
 
     Args:
-        ckpt_path: checkpoint of `fit`, `probe`, `wise_ft`, `soup` or `merge`, with the same architecture.
+        ckpt_path: checkpoint of `fit`, or of a command that writes one, with the same architecture.
         parameters: regular expression, searched in the names of weights and statistics such as `backbone.model.conv_stem.weight`;
             those found are taken. With `` all are, the head among them: then the classes must be the same, in the same order.
 
@@ -42,6 +44,8 @@ class StartFrom(ModelEdit):
         if expects_checkpoint():
             return
         checkpoint = read_checkpoint(self.ckpt_path)
+        if (narrow := recorded_in(checkpoint["hyper_parameters"])) is not None:
+            narrow(model)
         restore_frozen(checkpoint, nn.ModuleDict({"model": model}))
         found = checkpoint["state_dict"]
         state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}  # no tokenizer

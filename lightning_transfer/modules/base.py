@@ -26,6 +26,7 @@ from lightning_transfer.contracts import ImageBatch, Prediction, StepOutput
 from lightning_transfer.data.episodes import EpisodeData
 from lightning_transfer.data.text import TextData
 from lightning_transfer.edits.freeze import keep_frozen_in_eval
+from lightning_transfer.edits.narrow_channels import recorded
 from lightning_transfer.optim import Optim, group_table
 from lightning_transfer.parts import Part, describe
 from lightning_transfer.seeds import derived_seed, run_seed
@@ -205,6 +206,9 @@ class TransferModule(Part, LightningModule, ABC):
         backbone = getattr(self.model, "backbone", None)
         if ":" in _backbone_name(arguments.get("backbone")) or getattr(backbone, "from_file", False):
             arguments["backbone"] = describe(backbone, "backbone")
+        narrowed: Any = getattr(self.model, "narrowed", None)
+        if narrowed is not None:  # the widths may be those of another checkpoint, which is needed no more
+            arguments["edits"] = recorded(arguments.get("edits"), narrowed)
 
     def train_without_weights(self) -> None:
         """Let a module be trained of whose model no weight is: what it counts or reads is in buffers, and the optimiser holds a zero.

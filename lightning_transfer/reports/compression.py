@@ -1,6 +1,8 @@
 """What a compression cost and what it brought: the network before and after, on the same images and in the same minutes."""
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -9,10 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from lightning_transfer.compression.macs import count_macs
 from lightning_transfer.compression.size import stored_bytes
 from lightning_transfer.compression.timing import Timing, time_beside
 from lightning_transfer.contracts import Scored
 from lightning_transfer.data import ImageData
+from lightning_transfer.files import whole
 from lightning_transfer.metrics.bootstrap import Interval, bootstrap
 from lightning_transfer.metrics.weighted import weighted_metrics
 from lightning_transfer.metrics.weighted_errors import weighted_errors
@@ -89,10 +93,12 @@ def _figures(one: Timing, many: Timing) -> dict[str, Any]:
     }
 
 
-def sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Weights other than zero, all weights, and bytes."""
+def sizes(model: nn.Module) -> dict[str, Any]:
+    """Parameters; with statistics of norms, weights and those other than zero; and bytes."""
+    state = model.state_dict()
     weights = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
     return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights": sum(tensor.numel() for tensor in weights.values()),
         "nonzero": sum(int(tensor.count_nonzero()) for tensor in weights.values()),
         **stored_bytes(state),
@@ -133,11 +139,11 @@ class Judge:
         found = self(module, "test")
         image = next(iter(self._loader("test"))).image[:1].to(self.place)
         clock = timed(self.dense, module, image, rounds)
-        return {
-            "dense": {**sizes(self.dense.model.state_dict()), **clock["dense"], "metrics": found["dense"]},
-            "compressed": {**sizes(module.model.state_dict()), **clock["compressed"], "metrics": found["compressed"]},
-            "change": {"metrics": found["change"]},
+        figures: dict[str, dict[str, Any]] = {
+            name: {**sizes(of.model), "macs": count_macs(of, image), **clock[name], "metrics": found[name]}
+            for name, of in {"dense": self.dense, "compressed": module}.items()
         }
+        return figures | {"change": {"metrics": found["change"]}}
 
     def require(self, metric: str) -> None:
         """Refuse what is not measured.
@@ -157,12 +163,24 @@ class Judge:
         return loaders["test"] if isinstance(loaders, dict) else loaders
 
 
-def plain(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures as JSON has them."""
-    return {
+def require_split(data: ImageData, split: Literal["val", "test"], reason: str) -> None:
+    """Refuse data without a split, before anything is computed.
+
+    Raises:
+        ValueError: saying what would do.
+    """
+    if split not in data.splits():
+        raise ValueError(f"the data has no {split} split {reason}; give one, or a {split}_fraction above 0")
+
+
+def write_report(path: Path, figures: Mapping[str, Mapping[str, Any]], **also: Any) -> None:
+    """Write what `Judge` found as JSON, beside what the network was made of and what else there is to say."""
+    plain = {
         name: {**of, "metrics": {metric: interval._asdict() for metric, interval in of["metrics"].items()}}
         for name, of in figures.items()
     }
+    with whole(path) as partial:
+        partial.write_text(json.dumps({**also, **plain}, indent=1), encoding="utf-8")
 
 
 def show(figures: Mapping[str, Mapping[str, Any]], title: str, level: float) -> None:
@@ -174,6 +192,7 @@ def show(figures: Mapping[str, Mapping[str, Any]], title: str, level: float) -> 
     rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "weights other than zero": lambda of: f"{of['nonzero']:,} of {of['weights']:,}",
         "MB, as stored and packed": lambda of: f"{of['bytes'] / 1e6:.2f}, {of['packed_bytes'] / 1e6:.2f}",
+        "million multiplications and additions": lambda of: f"{of['macs'] / 1e6:.2f}",
         "ms for one image": lambda of: f"{of['latency_ms']:.2f}",
         "images a second": lambda of: f"{of['images_per_second']:.0f}",
         "times as fast as dense": lambda of: "{:.2f} ({:.2f} to {:.2f})".format(*of["throughput_ratio"]),
