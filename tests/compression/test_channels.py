@@ -100,7 +100,9 @@ def test_heads_of_attention_go_whole():
     attention = narrow.backbone.model.blocks[0].attn
     assert (attention.num_heads, attention.head_dim, attention.qkv.out_features) == (1, 32, 96)
     assert narrow.backbone.model.blocks[0].mlp.fc1.out_features == 96
-    assert left_out == {"backbone.model.blocks.5.mlp.fc2": "backbone.model.norm is of kind LayerNorm, which averages over them"}
+    assert left_out == {
+        "backbone.model.blocks.5.mlp.fc2": "backbone.model.norm is of kind LayerNorm, which averages over them"
+    }
 
 
 def test_smallest_weights_go_first():
@@ -188,9 +190,18 @@ class Odd(Grouped):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("test_vit_relpos", "test_vit_relpos cannot be pruned: .*RelPosAttention, and no attention but timm's plain one"),
-        (Alone, r"Alone has no channels that can be pruned: backbone.module: .* is of kind Alone, which alters its weight"),
-        (Halved, r"Halved cannot be pruned: without these channels its logits differ by .* from those with them at zero"),
+        (
+            "test_vit_relpos",
+            "test_vit_relpos cannot be pruned: .*RelPosAttention, and no attention but timm's plain one",
+        ),
+        (
+            Alone,
+            r"Alone has no channels that can be pruned: backbone.module: .* is of kind Alone, which alters its weight",
+        ),
+        (
+            Halved,
+            r"Halved cannot be pruned: without these channels its logits differ by .* from those with them at zero",
+        ),
         (Odd, r"Odd cannot be pruned, since Torch-Pruning cannot follow it: The size of tensor a \(17\)"),
     ],
 )
