@@ -213,7 +213,7 @@ def test_runs_its_command(name, prepare):
 def test_fits_and_tests(name, prepare):
     skip_without_data(name)
     make_inputs()
-    before, own, after = typed(name) if command(name) in ("adapter", "distill", "prompt") else ([], [], [])
+    before, own, after = typed(name) if command(name) in ("adapter", "distill", "finetune", "prompt") else ([], [], [])
     for words in before:
         prepare(words)
     known = {*Path().rglob("best.ckpt")}
