@@ -48,7 +48,7 @@ def ours(rows: LayerRows) -> dict[str, Callable[[], Any]]:
     half = Unstructured(0.5)
     return {
         "full order": lambda: ExactOBS(half, damping=0).trace(rows),
-        "2:4": lambda: ExactOBS(NM(2, 4), damping=0)(rows),
+        "2:4": lambda: ExactOBS(NM(2, 4), damping=0, max_columns=rows.weight.shape[2])(rows),
         "OBQ": lambda: OBQ(4, damping=0)(rows),
     }
 

@@ -1,10 +1,10 @@
 """Scoring of label words behind demonstrations: with the shared beginning read once against without, and against lm-evaluation-harness.
 
 usage: python scripts/bench/language_speed.py [--rows 96] [--plain 24] [--shots 8] [--runs 3] [--busy]
-SmolLM2-135M-Instruct on film reviews. `ratio_shared` is the rate with a shared beginning over that without (bar: 10), `ratio_harness` our rate
-over that of the harness's HFLM on the same requests, in batches of its own choice among 1, 8 and 32, where `lm_eval` is installed (bar: 1.0;
-`same` of its answers are ours). Load time and memory of the GGUF file are those of a process of their own, for the first and for later
-loads. Runs alternate. The last line is one JSON object.
+SmolLM2-135M-Instruct on film reviews. `ratio_shared` is the rate with a shared beginning over that without (bar: 10); `tokens` is the ratio of
+the tokens that are read. `ratio_harness` is our rate over that of the harness's HFLM on the same requests, in batches of its own choice among 1,
+8 and 32, where `lm_eval` is installed (bar: 1.0; `same` of its answers are ours); it reads a prompt once for each word. Load time and memory of
+the GGUF file are those of a process of their own, for the first and for later loads. Runs alternate. The last line is one JSON object.
 """
 
 import json
@@ -138,6 +138,7 @@ def measured(args: Namespace) -> dict[str, Any]:
     for name, each in times.items():
         print(f"{name:<12} {median([1 / seconds for seconds in each], ' rows/s', 2)}")
     found: dict[str, Any] = {"ratio_shared": _ratio(times["plain"], times["shared"])}
+    found["tokens"] = _tokens(model, asking, rows)
     found["same_plain"] = sum(a == b for a, b in zip(answers["plain"], answers["shared"], strict=False)) / args.plain
     if len(ways) > 2:
         best = min(
@@ -146,6 +147,14 @@ def measured(args: Namespace) -> dict[str, Any]:
         found |= {"harness": best, "ratio_harness": _ratio(times[best], times["shared"])}
         found["same"] = sum(a == b for a, b in zip(answers[best], answers["shared"], strict=False)) / args.plain
     return found
+
+
+def _tokens(model: LanguageModel, asking: Choosing, rows: Any) -> float:
+    """Tokens that are read without a shared beginning, over those that are read with it."""
+    (prompts,) = asking.prompts(model, rows, 2)
+    (front,) = model.encode([prompts.front])
+    whole = sum(len(ids) for ids in model.encode([prompts.front + before for before in prompts.before]))
+    return whole / (whole - (len(rows) - 1) * len(front))
 
 
 def _ratio(slower: list[float], faster: list[float]) -> float:

@@ -146,6 +146,7 @@ def _draw(found: dict[str, Any], path: Path, part: str) -> None:
         axes.errorbar(place, float(mean), float(deviation or 0), fmt="o", capsize=3)
         axes.annotate(way, (place, float(mean)), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set(xscale="log", xlabel="trained parameters (none at the left edge)", ylabel="test accuracy, %")
+    axes.margins(x=0.15)
     axes.set_title("16 labels a class" if part == "few" else "all labels")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
