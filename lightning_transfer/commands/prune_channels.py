@@ -150,7 +150,9 @@ def _rebuild(
         return deepcopy(dense), hparams
     hparams = {**hparams, "edits": recorded(hparams.get("edits"), edit + getattr(dense.model, "narrowed", None))}
     with weights_from_checkpoint():
-        module: TransferModule = rebuild(hparams)
+        module: TransferModule = rebuild(
+            deepcopy(hparams)
+        )  # jsonargparse leaves objects of its own in what it is given
     module.model.load_state_dict(pruned.model.state_dict())
     for penalty in getattr(module, "penalties", ()):
         penalty.remember(module.model)  # what it held on to has channels that are gone

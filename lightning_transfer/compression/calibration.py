@@ -31,7 +31,9 @@ class CalibrationImages:
         data.prepare_data()
         if "train" not in data.splits():
             raise ValueError(f"{type(data).__name__} has no train split to take calibration images from")
-        data.setup("fit")
+        with isolate_rng():  # the transform draws by the seed that torch has now, which no two processes share
+            torch.manual_seed(0)
+            data.setup("fit")
         self.data = data
         self.images = images
         self.memory_format = memory_format

@@ -23,6 +23,8 @@ _PROBLEMS: dict[Task, str] = {  # how Hugging Face's configurations call them
     "regression": "regression",
 }
 
+_CHANGED = "format=timm: the backbone is no longer as timm builds it, since edits have changed its layers; format=onnx or torch can write it"
+
 
 class TimmExport(ExportFormat):
     """`model.safetensors` and `config.json`: `timm.create_model("local-dir:FOLDER", pretrained=True)` has the same logits.
@@ -39,6 +41,8 @@ class TimmExport(ExportFormat):
         from timm.models import save_for_hf
 
         backbone, head = _parts(model.model)
+        if hasattr(model.model, "narrowed"):
+            raise ValueError(_CHANGED)
         network: Any = deepcopy(backbone.model)
         if isinstance(head, nn.Linear):
             network.reset_classifier(len(model.class_names))
@@ -67,10 +71,7 @@ class TimmExport(ExportFormat):
         try:
             network = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
         except RuntimeError as error:  # torch's list of tensors that are missing or too many
-            raise ValueError(
-                "format=timm: the backbone is no longer as timm builds it, since edits have changed its layers; "
-                "format=onnx or torch can write it"
-            ) from error
+            raise ValueError(_CHANGED) from error
         transform = create_transform(**resolve_model_data_config(network), is_training=False)  # type: ignore[no-untyped-call]
         problem = json.loads((path / "config.json").read_text())["problem_type"]
         task = next(task for task, name in _PROBLEMS.items() if name == problem)

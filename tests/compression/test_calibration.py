@@ -21,6 +21,13 @@ def test_the_same_images_whenever_they_are_gone_through():
     assert sum(map(len, first)) == 24
 
 
+def test_the_same_images_in_every_process():
+    torch.manual_seed(0)
+    first = [*CalibrationImages(fake(), 8)]
+    torch.manual_seed(1)  # as processes differ
+    assert torch.equal(first[0], next(iter(CalibrationImages(fake(), 8))))
+
+
 def test_few_images_come_round_in_other_versions_or_not_at_all():
     data = fake()
     count = len(data.splits()["train"].names)

@@ -126,7 +126,8 @@ def save_language_model(folder, masked):
 
 
 SMALL = ["--data.image_size=32", "--data.num_workers=0"]
-COMPRESS = ["--targets=blocks.1.*conv_pw", "--images=8", "--rounds=1", "--resamples=20"]
+PRUNE = ["--images=8", "--rounds=1", "--resamples=20"]
+COMPRESS = ["--targets=blocks.1.*conv_pw", *PRUNE]
 FEW = ["--data.data.image_size=32", "--data.data.num_workers=0", "--data.episodes=4", "--data.batch_size=2"]
 
 
@@ -151,6 +152,7 @@ def run_small(words):
         "test": ["--trainer.limit_test_batches=2"],
         "wise_ft": [],  # the data is that of a checkpoint
         "compress": COMPRESS,
+        "prune_channels": PRUNE,
     }
     main([*words, *limits.get(words[0], SMALL)])
 
@@ -199,11 +201,9 @@ def test_runs_its_command(name, prepare):
     if "LanguageModel" in text:
         save_language_model("model", masked=False)
         small = ["--model.name=model", "--data.val_rows=6", *typed(name)[1]]
-    if command(name) == "compress":
-        small = [
-            *COMPRESS,
-            *(["--bound.max_drop=1"] if "\nbound:" in text else []),
-        ]  # what 8 images do to norms is no matter
+    small = {"compress": COMPRESS, "prune_channels": PRUNE}.get(command(name), small)
+    if "\nbound:" in text:
+        small = [*small, "--bound.max_drop=1"]  # what 8 images do to norms is no matter
     main([command(name), "--config", name, *small])
     assert list(Path().rglob(f"{command(name)}*.csv"))
 
@@ -215,7 +215,7 @@ def test_runs_its_command(name, prepare):
 def test_fits_and_tests(name, prepare):
     skip_without_data(name)
     make_inputs()
-    before, own, after = typed(name) if command(name) in ("adapter", "distill", "prompt") else ([], [], [])
+    before, own, after = typed(name) if command(name) in ("adapter", "distill", "finetune", "prompt") else ([], [], [])
     for words in before:
         prepare(words)
     known = {*Path().rglob("best.ckpt")}
