@@ -12,7 +12,7 @@ from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.parts import Part
 
 Runner = Callable[[Tensor], Tensor]  # images, uint8 (B, 3, H, W) -> probabilities or values (B, K)
-ShortName = Literal["onnx", "torch", "timm", "int8"]
+ShortName = Literal["onnx", "torch", "timm", "int8", "openvino", "openvino_int8"]
 
 
 class ExportFormat(Part, ABC):
@@ -44,5 +44,6 @@ def as_format(format: ShortName | ExportFormat) -> ExportFormat:  # noqa: A002  
     """Make a format, with its defaults, of its short name: that of the file it is written in."""
     if isinstance(format, ExportFormat):
         return format
-    made: ExportFormat = getattr(import_module(f"{__package__}.{format}"), f"{format.capitalize()}Export")()
+    name = "".join(part.capitalize() for part in format.split("_"))
+    made: ExportFormat = getattr(import_module(f"{__package__}.{format}"), f"{name}Export")()
     return made

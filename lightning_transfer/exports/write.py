@@ -9,6 +9,9 @@ from torch import Tensor
 from lightning_transfer.exports.base import ExportFormat
 from lightning_transfer.exports.compare import Comparison, compare
 from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.exports.integers import is_quantised
+
+_ROUNDED = 0.2
 
 
 def write_checked(
@@ -26,12 +29,13 @@ def write_checked(
         out: file, or folder for a format that is one.
         images: to compare on, each uint8 (3, H, W).
         tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary; the
-            format's own if not given.
+            format's own if not given, and 0.2 for a network that rounds: where a value lies between two numbers, the last bit decides.
 
     Raises:
         ValueError: for a name with another ending, a folder that holds something, or an export that does not agree.
     """
-    tolerance = format.tolerance if tolerance is None else tolerance
+    if tolerance is None:
+        tolerance = max(format.tolerance, _ROUNDED) if is_quantised(model) else format.tolerance
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance} must lie in [0, 1); 0.02 is common")
     if format.suffix and out.suffix != format.suffix:
