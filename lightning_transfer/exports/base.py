@@ -21,11 +21,14 @@ class ExportFormat(Part, ABC):
     Attributes:
         suffix: how the file's name ends; empty for a folder.
         tolerance: what is accepted as the same, as a share of how much the images' probabilities vary.
+        on_average: whether the images' mean difference must be so small, or the largest: where arithmetic is another than torch's, two
+            classes that are nearly alike can change places.
         training_images: how many it wants to see before it writes.
     """
 
     suffix: str
     tolerance: float = 0.02
+    on_average: bool = False
     training_images: int = 0
 
     def see(self, images: Sequence[Tensor]) -> None:  # most formats need none

@@ -39,6 +39,7 @@ class IntegerExport(ExportFormat):
     """
 
     tolerance = 0.2
+    on_average = True
     runtime: ClassVar[str]
     plain: Any
 
