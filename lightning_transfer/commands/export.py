@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from lightning_transfer.data.base import ImageData
-from lightning_transfer.exports import ExportFormat, Int8Export, as_format, write_checked
+from lightning_transfer.exports import ExportFormat, IntegerExport, as_format, write_checked
 from lightning_transfer.exports.base import ShortName
-from lightning_transfer.exports.checkpoint import open_checkpoint, training_images
-from lightning_transfer.exports.int8 import ratios
+from lightning_transfer.exports.checkpoint import open_checkpoint, test_images, training_images
+from lightning_transfer.reports.deployment import measured, show, size_of
 
 
 def export(
@@ -16,32 +16,37 @@ def export(
     images: str | None = None,
     num_images: int = 32,
     tolerance: float | None = None,
+    judged_on: int = 1000,
+    rounds: int = 15,
     data: ImageData | None = None,
 ) -> None:
     """Write a checkpoint in another format, after comparing the two on images.
 
+    Of integers it also says what they cost and bring: bytes, time beside eager torch and beside the same runtime with floating-point
+    numbers, taken in turn, and metrics on the test split with intervals, beside the checkpoint's.
+
     Args:
         ckpt_path: checkpoint written by `fit`.
-        format: `onnx` and `torch` take uint8 images of any size and give probabilities; `int8` is an ONNX file that computes with 8-bit
-            integers, and is timed beside the others; `timm` is a folder for `timm.create_model`. Or a class, for its options:
-            `OnnxExport`.
-        out: file that ends in .onnx or .pt2, or for timm a folder.
+        format: `onnx`, `torch` and `openvino` take uint8 images of any size and give probabilities; `int8` is an ONNX file that computes
+            with 8-bit integers, `openvino_int8` the same for OpenVINO; `timm` is a folder for `timm.create_model`. Or a class, for its
+            options: `OnnxExport`.
+        out: file that ends in .onnx or .pt2, or for timm and OpenVINO a folder.
         images: a folder of images to compare on; those of the checkpoint's test split if not given.
         num_images: how many images are compared, at least 1.
         tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary; 0.02 if
-            not given, 0.2 for int8.
+            not given, 0.2 for integers. Of integers, networks trained with `FakeQuantise` and OpenVINO it is the images' mean difference.
+        judged_on: how many test images integers are judged on at most; with 0 none are, and their metrics are not told.
+        rounds: in which integers are timed, at least 1.
         data: how images are prepared, for a checkpoint that does not say it.
     """
+    if judged_on < 0 or rounds < 1:
+        raise ValueError(f"judged_on={judged_on} must not be negative, and rounds={rounds} at least 1")
     form = as_format(format)
     model, compared = open_checkpoint(ckpt_path, images, num_images, data)
     if form.training_images:
         form.see(training_images(ckpt_path, form.training_images, data))
     comparison = write_checked(form, model, Path(out), compared, tolerance)
-    print(f"{out}: {_size(Path(out)) / 1e6:.1f} MB; {comparison}")
-    if isinstance(form, Int8Export):
-        print(ratios(form.speed(model, Path(out), compared[0].unsqueeze(0))))
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)
+    print(f"{out}: {size_of(Path(out)) / 1e6:.1f} MB; {comparison}")
+    if isinstance(form, IntegerExport):
+        test = test_images(ckpt_path, judged_on, data) if judged_on else None
+        show(measured(form, model, Path(out), compared[0], test, rounds), f"{out}, timed in {rounds} rounds")

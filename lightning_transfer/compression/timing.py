@@ -14,10 +14,17 @@ class Timing(NamedTuple):
     Attributes:
         milliseconds: of a call.
         ratio: time of the first one over this one's, of the same round: above 1 this one is faster. Median, least, greatest.
+        seconds: of each round.
     """
 
     milliseconds: float
     ratio: tuple[float, float, float]
+    seconds: tuple[float, ...] = ()
+
+    def times_as_fast(self, other: "Timing") -> tuple[float, float, float]:
+        """Time of another one over this one's, of the same round: median, least, greatest."""
+        ratios = [theirs / own for theirs, own in zip(other.seconds, self.seconds, strict=True)]
+        return statistics.median(ratios), min(ratios), max(ratios)
 
 
 def time_beside(ways: Mapping[str, Callable[[], Any]], rounds: int = 15) -> dict[str, Timing]:
@@ -44,8 +51,5 @@ def time_beside(ways: Mapping[str, Callable[[], Any]], rounds: int = 15) -> dict
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - begun)
-    found = {}
-    for name, taken in seconds.items():
-        ratios = [first / own for first, own in zip(seconds[names[0]], taken, strict=True)]
-        found[name] = Timing(1e3 * statistics.median(taken), (statistics.median(ratios), min(ratios), max(ratios)))
-    return found
+    plain = {name: Timing(1e3 * statistics.median(taken), (1, 1, 1), (*taken,)) for name, taken in seconds.items()}
+    return {name: timing._replace(ratio=timing.times_as_fast(plain[names[0]])) for name, timing in plain.items()}

@@ -2,6 +2,7 @@
 
 from lightning_transfer.edits.adapter import Adapter
 from lightning_transfer.edits.bitfit import BitFit
+from lightning_transfer.edits.fake_quantise import FakeQuantise
 from lightning_transfer.edits.freeze import FreezeBackbone
 from lightning_transfer.edits.lora import LoRA
 from lightning_transfer.edits.narrow_channels import NarrowChannels
@@ -16,6 +17,7 @@ from lightning_transfer.edits.token_prompt import TokenPrompt
 __all__ = [
     "Adapter",
     "BitFit",
+    "FakeQuantise",
     "FreezeBackbone",
     "HoldStatistics",
     "LoRA",

@@ -4,7 +4,10 @@ from lightning_transfer.exports.base import ExportFormat, as_format
 from lightning_transfer.exports.compare import Comparison, compare
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.int8 import Int8Export
+from lightning_transfer.exports.integer import IntegerExport
 from lightning_transfer.exports.onnx import OnnxExport
+from lightning_transfer.exports.openvino import OpenvinoExport
+from lightning_transfer.exports.openvino_int8 import OpenvinoInt8Export
 from lightning_transfer.exports.timm import TimmExport
 from lightning_transfer.exports.torch import TorchExport
 from lightning_transfer.exports.write import write_checked
@@ -14,7 +17,10 @@ __all__ = [
     "Deployed",
     "ExportFormat",
     "Int8Export",
+    "IntegerExport",
     "OnnxExport",
+    "OpenvinoExport",
+    "OpenvinoInt8Export",
     "TimmExport",
     "TorchExport",
     "as_format",

@@ -12,7 +12,7 @@ from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.parts import Part
 
 Runner = Callable[[Tensor], Tensor]  # images, uint8 (B, 3, H, W) -> probabilities or values (B, K)
-ShortName = Literal["onnx", "torch", "timm", "int8"]
+ShortName = Literal["onnx", "torch", "timm", "int8", "openvino", "openvino_int8"]
 
 
 class ExportFormat(Part, ABC):
@@ -21,11 +21,14 @@ class ExportFormat(Part, ABC):
     Attributes:
         suffix: how the file's name ends; empty for a folder.
         tolerance: what is accepted as the same, as a share of how much the images' probabilities vary.
+        on_average: whether the images' mean difference must be so small, or the largest: where arithmetic is another than torch's, two
+            classes that are nearly alike can change places.
         training_images: how many it wants to see before it writes.
     """
 
     suffix: str
     tolerance: float = 0.02
+    on_average: bool = False
     training_images: int = 0
 
     def see(self, images: Sequence[Tensor]) -> None:  # most formats need none
@@ -44,5 +47,6 @@ def as_format(format: ShortName | ExportFormat) -> ExportFormat:  # noqa: A002  
     """Make a format, with its defaults, of its short name: that of the file it is written in."""
     if isinstance(format, ExportFormat):
         return format
-    made: ExportFormat = getattr(import_module(f"{__package__}.{format}"), f"{format.capitalize()}Export")()
+    name = "".join(part.capitalize() for part in format.split("_"))
+    made: ExportFormat = getattr(import_module(f"{__package__}.{format}"), f"{name}Export")()
     return made

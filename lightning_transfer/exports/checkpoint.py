@@ -46,9 +46,29 @@ def training_images(ckpt_path: str, number: int, data: ImageData | None = None) 
     return _evenly(source, number)
 
 
+def test_images(ckpt_path: str, number: int, data: ImageData | None = None) -> ImageSource | None:
+    """Labelled images of the test split, evenly from all; none where there are none.
+
+    Args:
+        ckpt_path: checkpoint that says where they are.
+        number: how many at most.
+        data: where they are instead.
+    """
+    source = (data or ImageData.load_from_checkpoint(ckpt_path)).splits().get("test")
+    if source is None:
+        return None
+    targets = source.targets
+    known = (targets >= 0 if targets.ndim == 1 and not targets.is_floating_point() else torch.ones(len(targets))).nonzero()
+    return source.subset(known.flatten()[_even(len(known), number)])
+
+
+def _even(length: int, number: int) -> Tensor:
+    """Numbers of images, evenly from as many."""
+    return torch.linspace(0, length - 1, min(number, length)).round().long()
+
+
 def _evenly(source: ImageSource, number: int) -> list[Tensor]:
-    chosen = torch.linspace(0, len(source) - 1, min(number, len(source))).round().long()
-    return [source.image(i) for i in chosen.tolist()]
+    return [source.image(i) for i in _even(len(source), number).tolist()]
 
 
 def _images_of(data: ImageData) -> ImageSource:

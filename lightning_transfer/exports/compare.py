@@ -21,6 +21,7 @@ class Comparison(NamedTuple):
             got wrong.
         agreeing: images that are given the same class, or the same classes; none for regression.
         compared: probabilities or values.
+        mean: of the images' largest differences.
     """
 
     images: int
@@ -28,9 +29,14 @@ class Comparison(NamedTuple):
     spread: float
     agreeing: int | None
     compared: str = "probabilities"
+    mean: float = 0.0
 
-    def check(self, tolerance: float) -> None:
+    def check(self, tolerance: float, on_average: bool = False) -> None:
         """Raise unless the difference is at most `tolerance` times the spread.
+
+        Args:
+            tolerance: share of the spread.
+            on_average: whether it is the images' mean that counts, or the largest of all.
 
         Raises:
             ValueError: saying by how much the export differs, or that the images are all alike to the model.
@@ -40,13 +46,15 @@ class Comparison(NamedTuple):
                 f"the checkpoint gives each of the {self.images} images the same {self.compared}, so the export cannot be "
                 "checked; give images that are not alike (--images FOLDER)"
             )
-        if not self.difference <= tolerance * self.spread:  # so that NaN is refused as well
-            raise ValueError(f"{self}, more than tolerance={tolerance} of that; nothing was written")
+        found = self.mean if on_average else self.difference
+        if not found <= tolerance * self.spread:  # so that NaN is refused as well
+            which = "on average " if on_average else ""
+            raise ValueError(f"{self}, {which}more than tolerance={tolerance} of that; nothing was written")
 
     def __str__(self) -> str:
         said = (
-            f"on {self.images} images the export's {self.compared} differ by at most {self.difference:.2g} from the checkpoint's, "
-            f"which vary by {self.spread:.2g}"
+            f"on {self.images} images the export's {self.compared} differ by at most {self.difference:.2g} from the checkpoint's, by {self.mean:.2g} on average; "
+            f"these vary by {self.spread:.2g}"
         )
         return f"{said} deviations" if self.agreeing is None else f"{said}; the class is the same for {self.agreeing}"
 
@@ -68,6 +76,7 @@ def compare(model: Deployed, run: Runner, images: Sequence[Tensor]) -> Compariso
     return Comparison(
         images=len(images),
         difference=(found - expected).abs().max().item(),
+        mean=(found - expected).abs().amax(dim=1).mean().item(),
         spread=(expected.amax(dim=0) - expected.amin(dim=0)).max().item(),
         agreeing=agreeing,
         compared=answers(model.task),

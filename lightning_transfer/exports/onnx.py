@@ -9,11 +9,14 @@ from torch import Tensor
 
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.exports.integers import in_integers, is_quantised
 from lightning_transfer.exports.torch import first_line, trace
 
 
 class OnnxExport(ExportFormat):
     """ONNX: one file with input `image`, output `probability` (or `value`), and the metadata as JSON in its `metadata_props`.
+
+    A network trained with `FakeQuantise` is written with integers, and nodes that say which numbers they stand for.
 
     Args:
         dynamic_batch: whether the file takes batches of any size, or one image at a time.
@@ -34,7 +37,7 @@ class OnnxExport(ExportFormat):
         _onnxruntime()  # fail before the work, not after it
 
     def write(self, model: Deployed, path: Path) -> None:
-        traced = trace(model, self.dynamic_batch)
+        traced = trace(in_integers(model) if is_quantised(model) else model, self.dynamic_batch)
         names: dict[str, Any] = {"input_names": ["image"], "output_names": [model.output]}
         try:
             program: Any = torch.onnx.export(traced, dynamo=True, external_data=False, verbose=False, **names)
@@ -45,8 +48,8 @@ class OnnxExport(ExportFormat):
         program.model.metadata_props.update({name: json.dumps(value) for name, value in model.metadata().items()})
         program.save(path)
 
-    def load(self, path: Path) -> Runner:
-        loaded = session(str(path))
+    def load(self, path: Path, threads: int = 0) -> Runner:
+        loaded = session(str(path), threads)
 
         def run(image: Tensor) -> Tensor:
             return torch.from_numpy(loaded.run(None, {"image": image.numpy()})[0])

@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_transfer.exports.base import ExportFormat
 from lightning_transfer.exports.compare import Comparison, compare
 from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.exports.integers import is_quantised
 
 
 def write_checked(
@@ -26,12 +27,13 @@ def write_checked(
         out: file, or folder for a format that is one.
         images: to compare on, each uint8 (3, H, W).
         tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary; the
-            format's own if not given.
+            format's own if not given. For a network that rounds it is the images' mean difference, as for formats that say so.
 
     Raises:
         ValueError: for a name with another ending, a folder that holds something, or an export that does not agree.
     """
     tolerance = format.tolerance if tolerance is None else tolerance
+    on_average = format.on_average or is_quantised(model)
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance} must lie in [0, 1); 0.02 is common")
     if format.suffix and out.suffix != format.suffix:
@@ -45,6 +47,6 @@ def write_checked(
         made = Path(folder) / out.name
         format.write(model, made)
         comparison = compare(model, format.load(made), images)
-        comparison.check(tolerance)
+        comparison.check(tolerance, on_average)
         made.replace(out)
     return comparison
