@@ -5,7 +5,7 @@ from pathlib import Path
 from lightning_transfer.data.base import ImageData
 from lightning_transfer.exports import ExportFormat, IntegerExport, as_format, write_checked
 from lightning_transfer.exports.base import ShortName
-from lightning_transfer.exports.checkpoint import open_checkpoint, test_images, training_images
+from lightning_transfer.exports.checkpoint import labelled_test_images, open_checkpoint, training_images
 from lightning_transfer.reports.deployment import measured, show, size_of
 
 
@@ -48,5 +48,5 @@ def export(
     comparison = write_checked(form, model, Path(out), compared, tolerance)
     print(f"{out}: {size_of(Path(out)) / 1e6:.1f} MB; {comparison}")
     if isinstance(form, IntegerExport):
-        test = test_images(ckpt_path, judged_on, data) if judged_on else None
+        test = labelled_test_images(ckpt_path, judged_on, data) if judged_on else None
         show(measured(form, model, Path(out), compared[0], test, rounds), f"{out}, timed in {rounds} rounds")

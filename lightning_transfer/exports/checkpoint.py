@@ -46,7 +46,7 @@ def training_images(ckpt_path: str, number: int, data: ImageData | None = None) 
     return _evenly(source, number)
 
 
-def test_images(ckpt_path: str, number: int, data: ImageData | None = None) -> ImageSource | None:
+def labelled_test_images(ckpt_path: str, number: int, data: ImageData | None = None) -> ImageSource | None:
     """Labelled images of the test split, evenly from all; none where there are none.
 
     Args:
@@ -58,7 +58,9 @@ def test_images(ckpt_path: str, number: int, data: ImageData | None = None) -> I
     if source is None:
         return None
     targets = source.targets
-    known = (targets >= 0 if targets.ndim == 1 and not targets.is_floating_point() else torch.ones(len(targets))).nonzero()
+    known = (
+        targets >= 0 if targets.ndim == 1 and not targets.is_floating_point() else torch.ones(len(targets))
+    ).nonzero()
     return source.subset(known.flatten()[_even(len(known), number)])
 
 

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -108,7 +109,7 @@ class IntegerExport(ExportFormat):
 
         ways: dict[str, Callable[[], Any]] = {_EAGER: run}
         for name, written in ((f"{self.runtime} float32", self.twin), (f"{self.runtime} int8", path)):
-            ways[name] = lambda run=self.plain.load(written, threads): run(image)  # type: ignore[misc]
+            ways[name] = partial(self.plain.load(written, threads), image)
         return time_beside(ways, rounds)
 
 

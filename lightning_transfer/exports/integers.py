@@ -80,14 +80,18 @@ class _Rounding(nn.Module):
 class _IntegerConvolution(nn.Module):
     """A convolution whose weights are int8 and whose bias is int32, in units of input's and weight's scales, as kernels want it."""
 
+    base: Any
+    bias: "_Numbers"
+
     def __init__(self, layer: QuantisedLayer) -> None:
         super().__init__()
         self.before = _Rounding(layer.before)
         self.behind = _Rounding(layer.behind) if layer.behind is not None else nn.Identity()
-        self.base: Any = layer.base
+        self.base = layer.base
         unit = weight_scale(self.base.weight, layer.bits)
         bias = self.base.bias
-        if bias is not None:  # beside weights next to nothing, whose unit is as small, a bias would not fit into 32 bits
+        if bias is not None:
+            # beside weights next to nothing, whose unit is as small, a bias would not fit into 32 bits
             unit = torch.maximum(unit, bias.detach().abs() / (_LARGEST * self.before.scale))
             self.bias = _Numbers(bias, unit * self.before.scale, torch.int32)
         self.weight = _Numbers(layer.weight(), unit, torch.int8)
@@ -105,12 +109,12 @@ class _IntegerLinear(nn.Module):
     def __init__(self, layer: QuantisedLayer) -> None:
         super().__init__()
         self.before = _Rounding(layer.before)
-        unit = weight_scale(layer.base.weight, layer.bits)  # type: ignore[arg-type]
+        unit = weight_scale(layer.base.weight, layer.bits)
         self.weight = _Numbers(layer.weight().T, unit, torch.int8, axis=1)
         self.bias: Any = layer.base.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.before(x) @ self.weight()
+        y: Tensor = self.before(x) @ self.weight()
         return y if self.bias is None else y + self.bias
 
 
@@ -141,7 +145,7 @@ class _Numbers(nn.Module):
 
 
 def _dequantised(numbers: Tensor, scale: Tensor, zero: Tensor, axis: int | None = None) -> Tensor:
-    attributes = {} if axis is None else {"axis": axis}
+    attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
     found: Tensor = torch.onnx.ops.symbolic(
         "DequantizeLinear", (numbers, scale, zero), attributes, dtype=torch.float32, shape=numbers.shape
     )

@@ -21,6 +21,8 @@ class QuantisedLayer(nn.Module):
         as of the layer
     """
 
+    base: Any
+
     def __init__(
         self, base: nn.Module, bits: int, before: ActivationQuantiser, behind: ActivationQuantiser | None = None
     ) -> None:
@@ -32,7 +34,7 @@ class QuantisedLayer(nn.Module):
 
     def weight(self) -> Tensor:
         """The rounded weights, as the layer computes with them."""
-        return quantise_weight(self.base.weight, self.bits)  # type: ignore[arg-type]
+        return quantise_weight(self.base.weight, self.bits)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = functional_call(self.base, {"weight": self.weight()}, (self.before(x),))

@@ -26,8 +26,9 @@ def weight_scale(weight: Tensor, bits: int) -> Tensor:
     Shape:
         weight (R, ...) → (R,)
     """
-    peak = weight.detach().flatten(1).abs().amax(dim=1)
-    return peak.clamp(min=_LEAST) / (2 ** (bits - 1) - 1)
+    peak: Tensor = weight.detach().flatten(1).abs().amax(dim=1)
+    scale: Tensor = peak.clamp(min=_LEAST) / (2 ** (bits - 1) - 1)
+    return scale
 
 
 def quantise_weight(weight: Tensor, bits: int) -> Tensor:
@@ -92,7 +93,7 @@ class ActivationQuantiser(nn.Module):
     @property
     def top(self) -> int:
         """Number of the last value, from 0."""
-        return 2**self.bits - 1
+        return int(2**self.bits) - 1
 
     def grid(self) -> tuple[Tensor, Tensor]:
         """Distance of two values, and number of that which is 0, int32."""
