@@ -4,8 +4,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, ClassVar
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -51,12 +53,13 @@ class IntegerExport(ExportFormat):
         self.reduce_range = lacks_vnni() if reduce_range is None else reduce_range
         self.dynamic_batch = dynamic_batch
         self._seen: Sequence[Tensor] = ()
-        self._twin = TemporaryDirectory()
+        self._folder = Path(mkdtemp())
+        finalize(self, rmtree, self._folder, ignore_errors=True)
 
     @property
     def twin(self) -> Path:
         """The same network in floating-point numbers, as it was last written."""
-        return Path(self._twin.name) / f"float{self.suffix}"
+        return self._folder / f"float{self.suffix}"
 
     def see(self, images: Sequence[Tensor]) -> None:
         self._seen = images
@@ -67,8 +70,8 @@ class IntegerExport(ExportFormat):
             raise ValueError(
                 f"{type(self).__name__} has no calibration images, by which it would find ranges; give data with a train split"
             )
-        self._twin.cleanup()
-        self._twin = TemporaryDirectory()
+        rmtree(self._folder)
+        self._folder.mkdir()
         self.plain.write(in_floats(model) if trained else model, self.twin)
         if trained:
             self.plain.write(model, path)

@@ -1,11 +1,11 @@
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lightning_transfer.compression.timing import Timing
-from lightning_transfer.exports import Int8Export, as_format, compare, int8
+from lightning_transfer.exports import Int8Export, as_format, compare, integer
+from lightning_transfer.reports.deployment import show
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package)
@@ -37,29 +37,29 @@ def test_convolutions_are_those_of_integers_and_answers_nearly_the_same(deployed
     assert [*timings] == ["torch float32", "onnxruntime float32", "onnxruntime int8"]
 
 
-def test_both_ratios_are_told():
+def test_both_ratios_are_told(capsys):
     timings = {
-        "torch float32": Timing(8.0, (1.0, 1.0, 1.0)),
-        "onnxruntime float32": Timing(2.0, (4.0, 3.0, 5.0)),
-        "onnxruntime int8": Timing(1.0, (8.0, 7.0, 9.0)),
+        "torch float32": Timing(8.0, (1.0, 1.0, 1.0), (8e-3, 8e-3)),
+        "onnxruntime float32": Timing(2.0, (4.0, 4.0, 4.0), (2e-3, 2e-3)),
+        "onnxruntime int8": Timing(1.0, (8.0, 8.0, 8.0), (1e-3, 1e-3)),
     }
-    assert int8.ratios(timings) == (
-        "1.00 ms for one image: 8.00 times as fast as torch float32, 2.00 times as fast as onnxruntime float32"
-    )
+    show({"latency": timings, "bytes": dict.fromkeys(timings, 1000)}, "x")
+    said = "onnxruntime int8 is 8.00 times as fast as torch float32, 2.00 times as fast as onnxruntime float32"
+    assert said in capsys.readouterr().out
 
 
 def test_seven_bits_where_the_processor_lacks_the_instruction(monkeypatch, tmp_path):
     for text, lacks in (("flags : avx2", True), ("flags : avx512_vnni", False), ("Features : asimd", False)):
         file = tmp_path / "cpuinfo"
         file.write_text(text)
-        monkeypatch.setattr(int8, "_CPU_FLAGS", file)
-        assert int8.lacks_vnni() is lacks
+        monkeypatch.setattr(integer, "_CPU_FLAGS", file)
+        assert integer.lacks_vnni() is lacks
     assert as_format("int8").tolerance == 0.2
     assert not Int8Export(reduce_range=False).reduce_range
 
 
-def test_complaints(tmp_path):
+def test_complaints(deployed, tmp_path):
     with pytest.raises(ValueError, match="images=0 of Int8Export"):
         Int8Export(images=0)
     with pytest.raises(ValueError, match="no calibration images"):
-        Int8Export().write(SimpleNamespace(), tmp_path / "x.onnx")
+        Int8Export().write(deployed(), tmp_path / "x.onnx")
