@@ -34,7 +34,8 @@ def export(
         images: a folder of images to compare on; those of the checkpoint's test split if not given.
         num_images: how many images are compared, at least 1.
         tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary; 0.02 if
-            not given, 0.2 for integers. Of integers, networks trained with `FakeQuantise` and OpenVINO it is the images' mean difference.
+            not given, 0.2 for integers, 0.05 for networks trained with `FakeQuantise`. Of these and of OpenVINO it is the images' mean
+            difference.
         judged_on: how many test images integers are judged on at most; with 0 none are, and their metrics are not told.
         rounds: in which integers are timed, at least 1.
         data: how images are prepared, for a checkpoint that does not say it.

@@ -53,8 +53,8 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         said = (
-            f"on {self.images} images the export's {self.compared} differ by at most {self.difference:.2g} from the checkpoint's, by {self.mean:.2g} on average; "
-            f"these vary by {self.spread:.2g}"
+            f"on {self.images} images the export's {self.compared} differ by at most {self.difference:.2g} from the checkpoint's, "
+            f"by {self.mean:.2g} on average; these vary by {self.spread:.2g}"
         )
         return f"{said} deviations" if self.agreeing is None else f"{said}; the class is the same for {self.agreeing}"
 

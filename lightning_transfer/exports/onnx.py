@@ -45,6 +45,8 @@ class OnnxExport(ExportFormat):
             raise ValueError(
                 f"torch.onnx cannot write {type(model.model).__name__}: {first_line(error)}; format=torch can"
             ) from error
+        for node in program.model.graph:
+            node.metadata_props.clear()  # lines of torch's and timm's code
         program.model.metadata_props.update({name: json.dumps(value) for name, value in model.metadata().items()})
         program.save(path)
 

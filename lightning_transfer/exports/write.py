@@ -11,6 +11,8 @@ from lightning_transfer.exports.compare import Comparison, compare
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.integers import is_quantised
 
+_ROUNDED = 0.05  # for networks that round: where a value lies between two numbers, the last bit of a sum decides
+
 
 def write_checked(
     format: ExportFormat,  # noqa: A002  # what everybody calls it
@@ -27,12 +29,13 @@ def write_checked(
         out: file, or folder for a format that is one.
         images: to compare on, each uint8 (3, H, W).
         tolerance: largest difference of a probability that is accepted, as a share of how much the images' probabilities vary; the
-            format's own if not given. For a network that rounds it is the images' mean difference, as for formats that say so.
+            format's own if not given. For a network that rounds, 0.05, and it is the images' mean difference, as for formats that say so.
 
     Raises:
         ValueError: for a name with another ending, a folder that holds something, or an export that does not agree.
     """
-    tolerance = format.tolerance if tolerance is None else tolerance
+    if tolerance is None:
+        tolerance = _ROUNDED if is_quantised(model) else format.tolerance
     on_average = format.on_average or is_quantised(model)
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance} must lie in [0, 1); 0.02 is common")

@@ -95,14 +95,14 @@ def show(figures: Mapping[str, Any], title: str) -> None:
     _add_ratios(table, latency, eager, plain)
     if "throughput" in figures:
         many: Mapping[str, Timing] = figures["throughput"]
-        table.add_row(
-            f"images a second, {_BATCH} at once", *(f"{1e3 * _BATCH / t.milliseconds:.0f}" for t in many.values())
-        )
+        table.add_row(f"images/s, {_BATCH} at once", *(f"{1e3 * _BATCH / t.milliseconds:.0f}" for t in many.values()))
         _add_ratios(table, many, eager, plain)
     metrics = figures.get("metrics", {})
     for name in [name for name in _SHOWN if name in metrics.get("dense", {})]:
         before, after = (_interval(metrics[which][name]) for which in ("dense", "compressed"))
-        table.add_row(f"{name} on {figures['images']} test images, 95% interval", before, "", after)
+        table.add_row(name, before, "", after)
+    if metrics:
+        table.caption = f"metrics on {figures['images']} test images, with 95% intervals"
     Console().print(table)
     ratios = [latency[own].times_as_fast(latency[way])[0] for way in (eager, plain)]
     print(
@@ -114,8 +114,8 @@ def show(figures: Mapping[str, Any], title: str) -> None:
 def _add_ratios(table: Table, timings: Mapping[str, Timing], *bases: str) -> None:
     for base in bases:
         cells = [f"{t.times_as_fast(timings[base])[0]:.2f}" for t in timings.values()]
-        table.add_row(f"  times as fast as {base}", *cells)
+        table.add_row(f"  x {base}", *cells)
 
 
 def _interval(of: Interval) -> str:
-    return f"{of.value:.4f} ({of.low:.4f} to {of.high:.4f})"
+    return f"{of.value:.3f} ({of.low:.3f} to {of.high:.3f})"
