@@ -36,10 +36,8 @@ class ClassSubsetData(ImageData):
             same_class={name: self._likewise(each) for name, each in data.same_class.items()},
         )  # fmt: skip
         self.data = data
-        self.train_transform, self.eval_transform = (
-            data.train_transform,
-            data.eval_transform,
-        )  # with the modality in them
+        # with the modality in them
+        self.train_transform, self.eval_transform = data.train_transform, data.eval_transform
         self.views, self.view_modality = data.views, data.view_modality
 
     def _likewise(self, data: ImageData) -> "ClassSubsetData":

@@ -11,13 +11,8 @@ from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.integer import IntegerExport
 from lightning_transfer.exports.onnx import OnnxExport, metadata_of
 
-_COMPUTED = [
-    "Conv",
-    "Gemm",
-    "MatMul",
-    "Relu",
-    "Clip",
-]  # ReLUs too: a convolution then rounds what they leave of its output
+# ReLUs too: a convolution then rounds what they leave of its output
+_COMPUTED = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
 
 
 class Int8Export(IntegerExport):

@@ -15,7 +15,7 @@ from torch import Tensor
 from lightning_transfer.compression.timing import Timing, time_beside
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
-from lightning_transfer.exports.integers import in_floats, is_quantised
+from lightning_transfer.exports.quantised import in_floats, is_quantised
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
 _EAGER = "torch float32"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
-from lightning_transfer.exports.integers import in_integers, is_quantised
+from lightning_transfer.exports.quantised import in_integers, is_quantised
 from lightning_transfer.exports.torch import first_line, trace
 
 

@@ -8,6 +8,7 @@ from torch.export import Dim, ExportedProgram
 
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
+from lightning_transfer.exports.quantised import in_constants, is_quantised
 
 
 class TorchExport(ExportFormat):
@@ -23,7 +24,7 @@ class TorchExport(ExportFormat):
         self.dynamic_batch = dynamic_batch
 
     def write(self, model: Deployed, path: Path) -> None:
-        program = trace(model, self.dynamic_batch)
+        program = trace(in_constants(model) if is_quantised(model) else model, self.dynamic_batch)
         torch.export.save(program, path, extra_files={"metadata.json": json.dumps(model.metadata())})
 
     def load(self, path: Path) -> Runner:

@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_transfer.exports.base import ExportFormat
 from lightning_transfer.exports.compare import Comparison, compare
 from lightning_transfer.exports.deployed import Deployed
-from lightning_transfer.exports.integers import is_quantised
+from lightning_transfer.exports.quantised import is_quantised
 
 _ROUNDED = 0.05  # for networks that round: where a value lies between two numbers, the last bit of a sum decides
 

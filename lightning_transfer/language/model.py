@@ -178,7 +178,7 @@ class LanguageModel(Part, nn.Module):
         return self._forward(ids, lengths, past, positions, {"input_ids": ids})
 
     @property
-    def packs(self) -> bool:
+    def can_pack(self) -> bool:
         """Whether texts can be read side by side: what a token sees hangs on its position and the mask alone."""
         config = self.model.config.get_text_config()
         return not (getattr(config, "alibi", False) or getattr(config, "sliding_window", None))

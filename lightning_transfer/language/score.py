@@ -131,7 +131,7 @@ def _all_short(rows: Sequence[_Row], count: int) -> bool:
 def _short(model: LanguageModel, rows: Sequence[_Row], count: int, read: int, past: Past | None) -> Tensor:
     contexts = [rows[i].ids[read:-1] for i in range(0, len(rows), count)]
     scores: list[Tensor] = [torch.empty(0)] * len(contexts)
-    packed = past is not None and past.length >= LONG and past.batch == 1 and past.mask is None and model.packs
+    packed = past is not None and past.length >= LONG and past.batch == 1 and past.mask is None and model.can_pack
     sizes = [*map(len, contexts)]
     for bucket in packs(sizes, PACKED) if packed else buckets(sizes, MOST_TOKENS):
         some = [contexts[i] for i in bucket]

@@ -32,12 +32,12 @@ class QuantisedLayer(nn.Module):
         self.before = before
         self.behind = behind
 
-    def weight(self) -> Tensor:
+    def rounded_weight(self) -> Tensor:
         """The rounded weights, as the layer computes with them."""
         return quantise_weight(self.base.weight, self.bits)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = functional_call(self.base, {"weight": self.weight()}, (self.before(x),))
+        y: Tensor = functional_call(self.base, {"weight": self.rounded_weight()}, (self.before(x),))
         return y if self.behind is None else self.behind(y)
 
 

@@ -115,7 +115,7 @@ class ActivationQuantiser(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.seen < self.batches:
             self.observe(x)
-        if self.seen == 0:
-            return x
-        rounded: Tensor = torch.fake_quantize_per_tensor_affine(x.float(), *self.grid(), 0, self.top)
-        return rounded.to(x.dtype)
+        rounded = torch.fake_quantize_per_tensor_affine(x.float(), *self.grid(), 0, self.top)
+        return torch.where(
+            self.seen > 0, rounded.to(x.dtype), x
+        )  # a branch would wait for a GPU, and could not be exported

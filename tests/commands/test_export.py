@@ -24,17 +24,28 @@ def ckpt(trainer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "out"), [("onnx", "model.onnx"), ("int8", "q.onnx"), ("torch", "model.pt2"), ("timm", "model")]
-)
+    ("name", "out"),
+    [
+        ("onnx", "model.onnx"), ("int8", "q.onnx"), ("torch", "model.pt2"), ("timm", "model"), ("openvino", "ir"),
+        ("openvino_int8", "ir"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:openvino|nncf")
 def test_writes_a_checkpoint_and_says_how_far_it_agrees(ckpt, capsys, name, out):
     if name in ("onnx", "int8"):
         pytest.importorskip("onnxruntime")
-    main(["export", f"--ckpt_path={ckpt}", f"--format={name}", f"--out={out}"])
+    if "openvino" in name:
+        pytest.importorskip("nncf")
+    few = ["--rounds=2", "--judged_on=5"]
+    main(["export", f"--ckpt_path={ckpt}", f"--format={name}", f"--out={out}", *few])
     text = capsys.readouterr().out
     assert f"{out}: " in text
     assert "on 13 images the export's probabilities differ by at most" in text  # the test split: a fifth of 64
-    assert "the class is the same for 13" in text or name == "int8"
-    assert (" times as fast as onnxruntime float32" in text) == (name == "int8")
+    assert "the class is the same for 13" in text or "int8" in name
+    runtime = {"int8": "onnxruntime", "openvino_int8": "openvino"}.get(name)
+    assert (" times as fast as torch float32, " in text) == (runtime is not None)
+    assert (f" times as fast as {runtime} float32; " in text) == (runtime is not None)
+    assert ("metrics on 5 test images" in text) == (runtime is not None)
     assert Path(out).exists()
 
 
@@ -73,6 +84,9 @@ def test_complains_in_sentences(ckpt, complaint, trainer):
     assert "is no file" in complaint("export", "--ckpt_path=nope", "--format=torch", "--out=m.pt2")
     assert "num_images=0" in complaint(
         "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--num_images=0"
+    )
+    assert "judged_on=-1 must not be negative" in complaint(
+        "export", f"--ckpt_path={ckpt}", "--format=torch", "--out=m.pt2", "--judged_on=-1"
     )
     assert "'jpeg' names no class" in complaint("export", f"--ckpt_path={ckpt}", "--format=jpeg", "--out=m.pt2")
 

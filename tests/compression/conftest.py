@@ -26,3 +26,9 @@ def linear():
     layer = nn.Linear(12, 6).double()
     mix = torch.randn(12, 12, dtype=torch.float64)
     return rows_of(layer, (torch.randn(200, 12, dtype=torch.float64) @ mix).relu())
+
+
+@pytest.fixture
+def batches():
+    """Calibration images, of unlike numbers."""
+    return [torch.rand(n, 3, 12, 12) for n in (6, 4)]

@@ -35,11 +35,6 @@ def net():
     return Net().eval()
 
 
-@pytest.fixture
-def batches():
-    return [torch.rand(n, 3, 12, 12) for n in (6, 4)]
-
-
 def shared(net, batches, budget, compressions=HALF, **options):
     return share_out(budget, net, choose_layers(net, compressions).layers, compressions, batches, **options)
 

@@ -32,11 +32,6 @@ def net():
     return Net().eval()
 
 
-@pytest.fixture
-def batches():
-    return [torch.rand(n, 3, 12, 12) for n in (6, 4)]
-
-
 def weights(net):
     return {name: tensor.clone() for name, tensor in net.state_dict().items()}
 

@@ -18,6 +18,7 @@ def test_ratios_are_those_of_the_same_round(monkeypatch):
     assert order == ["slow", "fast", "slow", "fast", "fast", "slow", "slow", "fast"]
     assert found["slow"].ratio == pytest.approx((1, 1, 1))
     assert found["fast"].ratio == pytest.approx((2 * 7 / 8, 2 * 3 / 4, 2 * 6 / 5))
+    assert found["slow"].times_as_fast(found["fast"]) == pytest.approx((4 / 7, 5 / 12, 2 / 3))
     assert found["fast"].milliseconds == pytest.approx(50)
     with pytest.raises(ValueError, match="rounds=0"):
         time_beside({}, 0)

@@ -29,9 +29,9 @@ def adapted():
             optim = Optim(partial(Adam, lr=0.01), schedule=None)
             twins.append(FinetuneModule(backbone, 4, optim, edits=given, image_size=32))
         with torch.no_grad():
-            head = torch.randn_like(twins[0].model.head.weight)
+            head = torch.randn_like(twins[1].model.head.weight)
             for twin in twins:
-                twin.model.head.weight.copy_(head)
+                getattr(twin.model.head, "base", twin.model.head).weight.copy_(head)
         return twins
 
     return make

@@ -19,6 +19,10 @@ def test_finds_the_largest_difference_and_the_classes_that_agree(deployed, image
     assert found.spread == pytest.approx((expected.max(0).values - expected.min(0).values).max().item())
     with pytest.raises(ValueError, match=r"on 6 images .* the class is the same for 5, more than tolerance=0\.02"):
         found.check(0.02)
+    assert found.mean == pytest.approx(found.difference / 6, rel=1e-3)
+    found.check(0.99 * found.mean / found.spread + 0.01, on_average=True)
+    with pytest.raises(ValueError, match="on average more than tolerance"):
+        found.check(0.5 * found.mean / found.spread, on_average=True)
     compare(model, model, images).check(0.02)
 
 

@@ -1,11 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
-from lightning_transfer.compression.timing import Timing
 from lightning_transfer.exports import Int8Export, as_format, compare, integer
-from lightning_transfer.reports.deployment import show
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package)
@@ -31,21 +31,12 @@ def test_convolutions_are_those_of_integers_and_answers_nearly_the_same(deployed
     scales = [node.input[1] for node in graph.graph.node if node.op_type == "DequantizeLinear"]
     assert sum(weights[name].ndim == 1 for name in scales if name in weights) >= len(quantised)  # one a channel
     assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
+    order = [node.op_type for node in graph.graph.node if node.op_type in ("Conv", "Relu", "QuantizeLinear")]
+    assert "Relu" not in "".join(order).split("Conv")[1]  # what a ReLU cuts off is not rounded
     batch = torch.stack([images[0].roll(9 * i, dims=-1) for i in range(3)])
     torch.testing.assert_close(run(batch), torch.cat([run(one[None]) for one in batch]), rtol=1e-3, atol=1e-4)
     timings = form.speed(model, path, images[2].unsqueeze(0), rounds=2)
     assert [*timings] == ["torch float32", "onnxruntime float32", "onnxruntime int8"]
-
-
-def test_both_ratios_are_told(capsys):
-    timings = {
-        "torch float32": Timing(8.0, (1.0, 1.0, 1.0), (8e-3, 8e-3)),
-        "onnxruntime float32": Timing(2.0, (4.0, 4.0, 4.0), (2e-3, 2e-3)),
-        "onnxruntime int8": Timing(1.0, (8.0, 8.0, 8.0), (1e-3, 1e-3)),
-    }
-    show({"latency": timings, "bytes": dict.fromkeys(timings, 1000)}, "x")
-    said = "onnxruntime int8 is 8.00 times as fast as torch float32, 2.00 times as fast as onnxruntime float32"
-    assert said in capsys.readouterr().out
 
 
 def test_seven_bits_where_the_processor_lacks_the_instruction(monkeypatch, tmp_path):
@@ -58,8 +49,8 @@ def test_seven_bits_where_the_processor_lacks_the_instruction(monkeypatch, tmp_p
     assert not Int8Export(reduce_range=False).reduce_range
 
 
-def test_complaints(deployed, tmp_path):
+def test_complaints(tmp_path):
     with pytest.raises(ValueError, match="images=0 of Int8Export"):
         Int8Export(images=0)
     with pytest.raises(ValueError, match="no calibration images"):
-        Int8Export().write(deployed(), tmp_path / "x.onnx")
+        Int8Export().write(SimpleNamespace(model=nn.Identity()), tmp_path / "x.onnx")

@@ -78,9 +78,9 @@ def test_a_prompt_with_weights_of_its_entries_stays_in_front_of_texts_side_by_si
 
 def test_a_model_whose_tokens_see_a_window_reads_each_text_apart():
     model = llama()
-    assert model.packs
+    assert model.can_pack
     model.model.config.sliding_window = 4
-    assert not model.packs
+    assert not model.can_pack
 
 
 def test_gradients_share_nothing():

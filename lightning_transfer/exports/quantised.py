@@ -1,5 +1,6 @@
 """A network trained with `FakeQuantise` as ONNX has it: integers, and nodes that say which numbers they stand for."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -21,13 +22,17 @@ def is_quantised(model: Deployed) -> bool:
 
 def in_floats(model: Deployed) -> Deployed:
     """A copy of a quantised model that rounds nothing: what the integers are timed beside."""
-    copy = deepcopy(model)
-    for name, module in list(copy.model.named_modules()):
-        if isinstance(module, QuantisedLayer):
-            replace(copy.model, name, module.base)
-        elif isinstance(module, ActivationQuantiser) and not name.endswith((".before", ".behind")):
-            replace(copy.model, name, nn.Identity())
-    return copy
+    return _with(model, lambda layer: layer.base, lambda _: nn.Identity())
+
+
+def in_constants(model: Deployed) -> Deployed:
+    """A copy of a quantised model that rounds by constants, with weights that are rounded already, to be traced by torch.
+
+    Raises:
+        ValueError: if a layer's ranges were never found.
+    """
+    _require_ranges(model)
+    return _with(model, _rounded, _Constants)
 
 
 def in_integers(model: Deployed) -> Deployed:
@@ -38,18 +43,49 @@ def in_integers(model: Deployed) -> Deployed:
     """
     if not hasattr(torch.onnx, "ops"):
         raise ValueError(f"a quantised model is written as ONNX by torch 2.8 and newer; this is {torch.__version__}")
+    _require_ranges(model)
+    return _with(model, _IntegerLayer, _Rounding)
+
+
+def _with(
+    model: Deployed, layer: Callable[[QuantisedLayer], nn.Module], rounding: Callable[[ActivationQuantiser], nn.Module]
+) -> Deployed:
+    """A copy with others in the place of its layers, and of the quantisers that are left then."""
     copy = deepcopy(model)
-    for name, module in list(copy.model.named_modules()):
+    for name, module in quantised_layers(copy.model).items():
+        replace(copy.model, name, layer(module))
+    for name, module in [*copy.model.named_modules()]:
+        if isinstance(module, ActivationQuantiser):
+            replace(copy.model, name, rounding(module))
+    return copy
+
+
+def _require_ranges(model: Deployed) -> None:
+    for name, module in model.model.named_modules():
         if isinstance(module, ActivationQuantiser) and module.seen == 0:
             raise ValueError(
                 f"{name} has no range, since no training batch came by: train with FakeQuantise, and freeze no layer that it rounds"
             )
-        if isinstance(module, QuantisedLayer):
-            kind = _IntegerConvolution if isinstance(module.base, nn.Conv2d) else _IntegerLinear
-            replace(copy.model, name, kind(module))
-        elif isinstance(module, ActivationQuantiser) and not name.endswith((".before", ".behind")):
-            replace(copy.model, name, _Rounding(module))
-    return copy
+
+
+@torch.no_grad()
+def _rounded(layer: QuantisedLayer) -> nn.Sequential:
+    """A layer that keeps its rounded weights, between its quantisers."""
+    layer.base.weight.copy_(layer.rounded_weight())
+    return nn.Sequential(layer.before, layer.base, *([] if layer.behind is None else [layer.behind]))
+
+
+class _Constants(nn.Module):
+    """Rounding in plain arithmetic, since torch cannot follow its own operator."""
+
+    def __init__(self, quantiser: ActivationQuantiser) -> None:
+        super().__init__()
+        scale, zero = quantiser.grid()
+        self.scale, self.zero, self.top = float(scale), int(zero), quantiser.top
+
+    def forward(self, x: Tensor) -> Tensor:
+        numbers = (x / self.scale + self.zero).round().clamp(0, self.top)
+        return (numbers - self.zero) * self.scale
 
 
 class _Rounding(nn.Module):
@@ -77,10 +113,9 @@ class _Rounding(nn.Module):
         return _dequantised(numbers, self.scale, self.zero)
 
 
-class _IntegerConvolution(nn.Module):
-    """A convolution whose weights are int8 and whose bias is int32, in units of input's and weight's scales, as kernels want it."""
+class _IntegerLayer(nn.Module):
+    """A layer whose weights are int8 and whose bias is int32, in units of input's and weight's scales, as kernels want it."""
 
-    base: Any
     bias: "_Numbers"
 
     def __init__(self, layer: QuantisedLayer) -> None:
@@ -94,7 +129,7 @@ class _IntegerConvolution(nn.Module):
             # beside weights next to nothing, whose unit is as small, a bias would not fit into 32 bits
             unit = torch.maximum(unit, bias.detach().abs() / (_LARGEST * self.before.scale))
             self.bias = _Numbers(bias, unit * self.before.scale, torch.int32)
-        self.weight = _Numbers(layer.weight(), unit, torch.int8)
+        self.weight = _Numbers(layer.rounded_weight(), unit, torch.int8)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.before(x)
@@ -103,50 +138,32 @@ class _IntegerConvolution(nn.Module):
         return y
 
 
-class _IntegerLinear(nn.Module):
-    """A linear layer whose weights are int8, and lie as a product of matrices reads them."""
-
-    def __init__(self, layer: QuantisedLayer) -> None:
-        super().__init__()
-        self.before = _Rounding(layer.before)
-        unit = weight_scale(layer.base.weight, layer.bits)
-        self.weight = _Numbers(layer.weight().T, unit, torch.int8, axis=1)
-        self.bias: Any = layer.base.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.before(x) @ self.weight()
-        return y if self.bias is None else y + self.bias
-
-
 class _Numbers(nn.Module):
-    """A constant of integers, with a unit for each channel.
+    """A constant of integers, with a unit for each of its first dimension.
 
     Args:
-        values: multiples of the units.
+        values: (R, ...) multiples of the units.
         unit: (R,).
         dtype: of the integers.
-        axis: of the channels.
     """
 
     numbers: Tensor
     unit: Tensor
     zero: Tensor
 
-    def __init__(self, values: Tensor, unit: Tensor, dtype: torch.dtype, axis: int = 0) -> None:
+    def __init__(self, values: Tensor, unit: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
-        shape = [-1 if i == axis else 1 for i in range(values.ndim)]
-        self.axis = axis
-        self.register_buffer("numbers", (values.detach().double() / unit.double().view(shape)).round().to(dtype))
+        units = unit.double().view(-1, *[1] * (values.ndim - 1))
+        self.register_buffer("numbers", (values.detach().double() / units).round().to(dtype))
         self.register_buffer("unit", unit.detach())
         self.register_buffer("zero", torch.zeros_like(unit, dtype=dtype))
 
     def forward(self) -> Tensor:
-        return _dequantised(self.numbers, self.unit, self.zero, self.axis)
+        return _dequantised(self.numbers, self.unit, self.zero, {"axis": 0})
 
 
-def _dequantised(numbers: Tensor, scale: Tensor, zero: Tensor, axis: int | None = None) -> Tensor:
-    attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
+def _dequantised(numbers: Tensor, scale: Tensor, zero: Tensor, attributes: dict[str, Any] | None = None) -> Tensor:
     found: Tensor = torch.onnx.ops.symbolic(
-        "DequantizeLinear", (numbers, scale, zero), attributes, dtype=torch.float32, shape=numbers.shape
+        "DequantizeLinear", (numbers, scale, zero), attributes or {}, dtype=torch.float32, shape=numbers.shape
     )
     return found
