@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
 from lightning_transfer.contracts import ImageBatch, TextBatch
+from lightning_transfer.extras import load_extra
 from lightning_transfer.files import whole
 from lightning_transfer.parts import Part
 
@@ -102,12 +103,7 @@ class PredictionWriter(Part, Callback):
 
 
 def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('Parquet needs pyarrow: pip install "lightning_transfer[parquet]"') from error
-    return pyarrow
+    return load_extra("parquet", "Parquet needs pyarrow", "pyarrow", "pyarrow.parquet")
 
 
 def _write_csv(rows: list[Row], path: Path) -> None:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_transfer.contracts import Prediction
 from lightning_transfer.edits.narrow_channels import is_depthwise, layer_widths
+from lightning_transfer.extras import load_extra
 
 _PLAIN = (nn.Linear.forward, nn.Conv2d.forward, Conv2dSame.forward)
 
@@ -92,13 +93,7 @@ def torch_pruning() -> Any:
     Raises:
         ModuleNotFoundError: saying how to install it.
     """
-    try:
-        import torch_pruning as tp
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'pruning channels needs Torch-Pruning: pip install "lightning_transfer[compress]"'
-        ) from error
-    return tp
+    return load_extra("compress", "pruning channels needs Torch-Pruning", "torch_pruning")
 
 
 def network_name(model: nn.Module) -> str:

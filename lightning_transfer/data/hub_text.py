@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning_transfer.data.tabular_text import TabularTextData
 from lightning_transfer.data.text_table import TextTable, cell_text
+from lightning_transfer.extras import load_extra
 
 
 class HubTextData(TabularTextData):
@@ -78,8 +79,4 @@ class HubTextData(TabularTextData):
 
 
 def _datasets() -> Any:
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('HubTextData needs datasets: pip install "lightning_transfer[datasets]"') from error
-    return datasets
+    return load_extra("datasets", "HubTextData needs datasets", "datasets")

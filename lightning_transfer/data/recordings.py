@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_transfer.data.sources import FileSource
 from lightning_transfer.data.spectrogram import LogMel
+from lightning_transfer.extras import load_extra
 from lightning_transfer.parts import describe
 
 SOUNDS = (".ogg", ".wav", ".flac", ".mp3", ".opus", ".aif", ".aiff")
@@ -53,10 +54,7 @@ def read_sound(path: str | Path, rate: int) -> Tensor:
         ModuleNotFoundError: without the package soundfile.
         ValueError: naming the file, if it is truncated, empty or no sound.
     """
-    try:
-        import soundfile
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('sound files need soundfile: pip install "lightning_transfer[audio]"') from error
+    soundfile = load_extra("audio", "sound files need soundfile", "soundfile")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:

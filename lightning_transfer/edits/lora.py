@@ -11,6 +11,7 @@ from torch import nn
 from lightning_transfer.checkpoint import expects_checkpoint
 from lightning_transfer.contracts import Insertion
 from lightning_transfer.edits.freeze import backbone_of, freeze_untouched
+from lightning_transfer.extras import load_extra
 
 
 class LoRA(Insertion):
@@ -145,8 +146,4 @@ def _transposed() -> tuple[type, ...]:
 
 
 def _peft() -> Any:
-    try:
-        import peft
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('LoRA needs peft: pip install "lightning_transfer[peft]"') from error
-    return peft
+    return load_extra("peft", "LoRA needs peft", "peft")

@@ -11,6 +11,7 @@ from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.quantised import in_integers, is_quantised
 from lightning_transfer.exports.torch import first_line, trace
+from lightning_transfer.extras import load_extra
 
 
 class OnnxExport(ExportFormat):
@@ -78,13 +79,5 @@ def metadata_of(path: Path, model: Deployed) -> None:
 
 
 def _onnxruntime() -> Any:
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401  # torch's exporter needs them
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'format=onnx needs onnx, onnxscript and onnxruntime: pip install "lightning_transfer[export]"'
-        ) from error
-    _ = onnx
-    return onnxruntime
+    reason = "format=onnx needs onnx, onnxscript and onnxruntime"
+    return load_extra("export", reason, "onnxruntime", "onnx", "onnxscript")  # torch's exporter needs the last two

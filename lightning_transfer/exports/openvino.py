@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.onnx import OnnxExport
+from lightning_transfer.extras import load_extra
 
 _FILE = "model.xml"
 
@@ -93,10 +94,4 @@ def openvino() -> Any:
     Raises:
         ModuleNotFoundError: saying how to get it.
     """
-    try:
-        import openvino as package
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'format=openvino needs openvino, onnx and onnxscript: pip install "lightning_transfer[openvino]"'
-        ) from error
-    return package
+    return load_extra("openvino", "format=openvino needs openvino, onnx and onnxscript", "openvino")

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.integer import IntegerExport
 from lightning_transfer.exports.openvino import OpenvinoExport, read, save
+from lightning_transfer.extras import load_extra
 
 
 class OpenvinoInt8Export(IntegerExport):
@@ -49,11 +50,6 @@ class OpenvinoInt8Export(IntegerExport):
 
 def _nncf() -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # or it reports over the network that it was called
-    try:
-        import nncf
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'format=openvino_int8 needs nncf and openvino: pip install "lightning_transfer[openvino]"'
-        ) from error
+    nncf = load_extra("openvino", "format=openvino_int8 needs nncf and openvino", "nncf")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

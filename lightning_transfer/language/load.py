@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lightning_transfer.backbones.weights import offline_if_unreachable
+from lightning_transfer.extras import load_extra
 from lightning_transfer.language.gguf import converted, packaged
 
 Kind = Literal["auto", "causal", "masked"]
@@ -110,13 +111,7 @@ def _without_bar(transformers: Any) -> Iterator[None]:
 
 
 def _transformers() -> Any:
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'language models need transformers: pip install "lightning_transfer[text]" ({error})'
-        ) from error
-    return transformers
+    return load_extra("text", "language models need transformers", "transformers")
 
 
 def _place(name: str) -> Path | str:

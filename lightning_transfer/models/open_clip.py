@@ -16,6 +16,7 @@ from lightning_transfer.backbones.base import Backbone
 from lightning_transfer.backbones.weights import offline_if_unreachable
 from lightning_transfer.checkpoint import expects_checkpoint
 from lightning_transfer.contracts import Features
+from lightning_transfer.extras import load_extra
 from lightning_transfer.models.image_text import ImageTextModel
 from lightning_transfer.text_towers.base import TextTokens, TextTower, with_entries
 
@@ -134,13 +135,7 @@ class _TextTower(TextTower):
 
 
 def _package() -> Any:
-    try:
-        import open_clip
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"OpenClipModel needs open_clip: pip install 'lightning_transfer[open_clip]' ({error})"
-        ) from error
-    return open_clip
+    return load_extra("open_clip", "OpenClipModel needs open_clip", "open_clip")
 
 
 def _config(open_clip: Any, name: str | dict[str, Any]) -> dict[str, Any]:
