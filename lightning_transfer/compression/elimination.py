@@ -58,6 +58,8 @@ class Elimination:
         self.unit = torch.arange(units, device=weight.device).expand(rows, -1)
         self.fixed = torch.zeros(rows, units, dtype=torch.bool, device=weight.device)
         self.factor = weight.new_empty(rows, steps * size, columns)
+        self.columns = self._columns_of(self.unit)
+        self.units = units
         self.done = 0
 
     def cost(self, change: Tensor) -> Tensor:
@@ -76,42 +78,45 @@ class Elimination:
             place: (R,) where the units are among those left.
             value: (R, size); 0 if not given.
         """
-        unit = self.unit[self.rows, place]
-        columns = self._columns(unit, place)
-        lower = _lower(torch.unflatten(columns, 2, (-1, self.size))[self.rows, :, place])
-        rows = _solve(lower, columns)  # (R, size, n · size)
-        change = self.weight[self.rows, place] - (0 if value is None else value)
-        share = _solve(lower, change.unsqueeze(-1))  # (R, size, 1)
-        self.weight -= (rows * share).sum(1).view_as(self.weight)
-        self.weight[self.rows, place] = 0 if value is None else value
-        by_unit = torch.unflatten(rows, 2, (-1, self.size))
-        self.block -= torch.einsum("rsni,rsnj->rnij", by_unit, by_unit)
-        self.fixed[self.rows, place] = True
+        at = (self.rows, place)
+        unit, was = self.unit[at], self.weight[at]
+        inverse = self._inverse_at(unit, place)
+        lower = _lower(torch.unflatten(inverse, 2, (-1, self.size))[self.rows, :, place])
+        rows = _solve(lower, inverse)  # (R, size, n · size)
+        share = _solve(lower, (was if value is None else was - value).unsqueeze(-1))  # (R, size, 1)
+        self.weight.flatten(1).unsqueeze(1).baddbmm_(share.transpose(1, 2), rows, alpha=-1)
+        by_unit = torch.unflatten(rows, 2, (-1, self.size)).transpose(1, 2)
+        if self.size == 1:
+            self.block.addcmul_(by_unit, by_unit, value=-1)
+        else:
+            self.block -= by_unit.transpose(2, 3) @ by_unit
+        self.weight[at] = 0 if value is None else value
+        self.fixed[at] = True
         self.factor[:, self.done * self.size : (self.done + 1) * self.size] = rows
         self.done += 1
         self._compact()
         return Step(unit, 0.5 * share.square().sum((1, 2)))
 
-    def _columns(self, unit: Tensor, place: Tensor) -> Tensor:
-        """The columns (R, size, n · size) of the current inverse that belong to a unit of each row."""
-        columns = self.inverse[self.group[:, None], self.size * unit[:, None] + self.within]
-        columns = columns.gather(2, self._left().unsqueeze(1).expand(-1, self.size, -1))
+    def _inverse_at(self, unit: Tensor, place: Tensor) -> Tensor:
+        """The rows (R, size, n · size) of the current inverse that belong to a unit of each row."""
+        inverse = self.inverse[self.group[:, None], self._columns_of(unit)]
+        inverse = inverse.gather(2, self.columns.unsqueeze(1).expand(-1, self.size, -1))
         if self.done:
             factor = self.factor[:, : self.done * self.size]
             own = torch.unflatten(factor, 2, (-1, self.size))[self.rows, :, place]  # (R, rows of the factor, size)
-            columns = torch.baddbmm(columns, own.transpose(1, 2), factor, alpha=-1)
-        return columns
+            inverse.baddbmm_(own.transpose(1, 2), factor, alpha=-1)
+        return inverse
 
-    def _left(self) -> Tensor:
-        return (self.size * self.unit.unsqueeze(-1) + self.within).flatten(1)
+    def _columns_of(self, units: Tensor) -> Tensor:
+        """Numbers (R, n · size) of the weights in units (R, n), or (R, size) of those in one (R,)."""
+        return (self.size * units.unsqueeze(-1) + self.within).flatten(1)
 
     def _compact(self) -> None:
-        units = self.unit.shape[1]
-        free = int(units - self.fixed[0].sum())
+        units, free = self.unit.shape[1], self.units - self.done
         if free == 0 or free > _COMPACT * units:
             return
         kept = (~self.fixed).nonzero()[:, 1].view(-1, free)  # as many in each row
-        columns = (self.size * kept.unsqueeze(-1) + self.within).flatten(1)
+        columns = self._columns_of(kept)
         used = self.factor[:, : self.done * self.size]
         factor = self.factor.new_empty(*self.factor.shape[:2], columns.shape[1])
         torch.gather(used, 2, columns.unsqueeze(1).expand(-1, used.shape[1], -1), out=factor[:, : used.shape[1]])
@@ -119,6 +124,7 @@ class Elimination:
         self.weight = self.weight[self.rows[:, None], kept]
         self.block = self.block[self.rows[:, None], kept]
         self.unit = self.unit.gather(1, kept)
+        self.columns = self._columns_of(self.unit)
         self.fixed = torch.zeros_like(kept, dtype=torch.bool)
 
 

@@ -10,6 +10,7 @@ from lightning_transfer.compression.base import Pruning
 from lightning_transfer.compression.elimination import Elimination
 from lightning_transfer.compression.hessian import damped, dead_inputs
 from lightning_transfer.compression.patterns import NM, Pattern
+from lightning_transfer.compression.refit import rows_at_once
 from lightning_transfer.compression.rows import LayerRows
 from lightning_transfer.compression.sparse_gpt import column_order_zeros
 
@@ -83,11 +84,6 @@ class ExactOBS(Pruning):
         return trace_rows(living, inverse, group, self.pattern, self.rows or rows_at_once(columns))
 
 
-def rows_at_once(columns: int) -> int:
-    """As many rows as half a gigabyte holds the factors of."""
-    return max(1, (1 << 29) // (8 * columns * columns))
-
-
 def trace_rows(weight: Tensor, inverse: Tensor, group: Tensor, pattern: Pattern, rows: int) -> Trace:
     """Prune rows to the end, or as far as the pattern goes, and write down what was done.
 
@@ -103,20 +99,21 @@ def trace_rows(weight: Tensor, inverse: Tensor, group: Tensor, pattern: Pattern,
 
 
 def _trace(weight: Tensor, inverse: Tensor, group: Tensor, pattern: Pattern) -> Trace:
-    units = weight.shape[1] // pattern.size
-    steps, open_groups = units, None
+    steps = units = weight.shape[1] // pattern.size
     if isinstance(pattern, NM):
         steps = units // pattern.m * (pattern.m - pattern.n)
-        open_groups = torch.full((len(weight), units // pattern.m), pattern.m - pattern.n, device=weight.device)
+        taken = torch.zeros(len(weight), units // pattern.m, dtype=torch.int64, device=weight.device)
     elimination = Elimination(weight, inverse, group, pattern.size, steps)
     found = []
     for _ in range(steps):
         cost = elimination.cost(elimination.weight)
-        if isinstance(pattern, NM) and open_groups is not None:
-            cost = cost.masked_fill(open_groups.gather(1, elimination.unit // pattern.m) == 0, torch.inf)
-        found.append(elimination.fix(cost.argmin(1)))
-        if isinstance(pattern, NM) and open_groups is not None:
-            open_groups[elimination.rows, found[-1].unit // pattern.m] -= 1
+        if isinstance(pattern, NM):
+            whole = taken.gather(1, elimination.unit // pattern.m) == pattern.m - pattern.n
+            cost = cost.masked_fill(whole, torch.inf)
+        step = elimination.fix(cost.argmin(1))
+        if isinstance(pattern, NM):
+            taken.scatter_add_(1, step.unit[:, None] // pattern.m, torch.ones_like(step.unit[:, None]))
+        found.append(step)
     return Trace(torch.stack([step.unit for step in found], 1), torch.stack([step.loss for step in found], 1))
 
 

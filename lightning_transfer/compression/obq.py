@@ -5,9 +5,9 @@ from torch import Tensor
 
 from lightning_transfer.compression.base import Rounding, check_damping
 from lightning_transfer.compression.elimination import Elimination
-from lightning_transfer.compression.exact_obs import rows_at_once
 from lightning_transfer.compression.grid import Grid, fit_grid
 from lightning_transfer.compression.hessian import damped
+from lightning_transfer.compression.refit import rows_at_once
 from lightning_transfer.compression.rows import LayerRows
 
 
@@ -53,16 +53,16 @@ class OBQ(Rounding):
 
 def _round(weight: Tensor, inverse: Tensor, group: Tensor, grid: Grid) -> Tensor:
     elimination = Elimination(weight, inverse, group, 1, weight.shape[1])
-    result = torch.zeros_like(weight)
+    result, is_zero = torch.zeros_like(weight), weight == 0
+    in_range = 0.5 * (1 + 1e-9) * grid.scale.squeeze(1)
     for _ in range(weight.shape[1]):
-        free = elimination.weight.squeeze(2)
-        zero = (weight == 0).gather(1, elimination.unit)
+        free, zero = elimination.weight.squeeze(2), is_zero.gather(1, elimination.unit)
         target = grid.nearest(free).masked_fill(zero, 0)
         change = free - target
         cost = elimination.cost(change.unsqueeze(2)).masked_fill(zero & ~elimination.fixed, -torch.inf)
-        beyond = change.abs().masked_fill(elimination.fixed | zero, 0)
-        out = (beyond.amax(1) > 0.5 * (1 + 1e-9) * grid.scale.squeeze(1)) & (cost.amin(1) >= 0)
-        place = torch.where(out, beyond.argmax(1), cost.argmin(1))
+        least, cheapest = cost.min(1)
+        most, farthest = change.abs().masked_fill(elimination.fixed | zero, 0).max(1)
+        place = torch.where((most > in_range) & (least >= 0), farthest, cheapest)
         value = target.gather(1, place[:, None])
         step = elimination.fix(place, value)
         result.scatter_(1, step.unit[:, None], value)

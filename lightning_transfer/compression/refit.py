@@ -20,21 +20,33 @@ def refit(weight: Tensor, zeros: Tensor, hessian: Tensor, inverse: Tensor) -> Te
         (G, R, d); as it was where a row has no zeros, whatever rounding would say.
     """
     result = weight.masked_fill(zeros, 0)
-    if weight.shape[2] <= 1:
+    columns = weight.shape[2]
+    if columns <= 1:
         return result
     target = weight @ hessian
-    for g in range(weight.shape[0]):
-        for r in zeros[g].any(1).nonzero().flatten().tolist():
-            kept, gone = (mask.nonzero().flatten() for mask in (~zeros[g, r], zeros[g, r]))
-            if len(gone) < len(kept):
-                change = inverse[g][:, gone] @ _solve(inverse[g], gone, weight[g, r])
-                result[g, r] = (weight[g, r] - change).masked_fill(zeros[g, r], 0)
-            elif len(kept):
-                result[g, r, kept] = _solve(hessian[g], kept, target[g, r])
+    for g, chosen in enumerate(zeros):
+        counts = chosen.sum(1)
+        for count in counts.unique().tolist():
+            if count in (0, columns):
+                continue
+            for rows in (counts == count).nonzero().flatten().split(rows_at_once(columns)):
+                gone = chosen[rows]
+                if count < columns - count:
+                    change = _solve(inverse[g], gone, weight[g, rows]) @ inverse[g]
+                    result[g, rows] = (weight[g, rows] - change).masked_fill(gone, 0)
+                else:
+                    result[g, rows] = _solve(hessian[g], ~gone, target[g, rows])
     return result
 
 
-def _solve(matrix: Tensor, rows: Tensor, target: Tensor) -> Tensor:
-    """Solve for some rows and columns of a positive definite matrix."""
-    factor = torch.linalg.cholesky(matrix[rows[:, None], rows])
-    return torch.cholesky_solve(target[rows].unsqueeze(1), factor).squeeze(1)
+def rows_at_once(columns: int) -> int:
+    """As many rows as half a gigabyte holds a matrix of each of."""
+    return max(1, (1 << 29) // (8 * columns * columns))
+
+
+def _solve(matrix: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+    """Solve for some rows and columns of a positive definite matrix (d, d), as many in each row of the mask (R, d); 0 elsewhere (R, d)."""
+    places = mask.nonzero()[:, 1].view(len(mask), -1)
+    factor = torch.linalg.cholesky(matrix[places.unsqueeze(2), places.unsqueeze(1)])
+    solved = torch.cholesky_solve(target.gather(1, places).unsqueeze(2), factor).squeeze(2)
+    return torch.zeros_like(target).scatter_(1, places, solved)

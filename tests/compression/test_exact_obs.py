@@ -68,6 +68,17 @@ def test_steps_lead_to_the_least_squares_fit(linear):
     torch.testing.assert_close(stepped.masked_fill(zeros, 0), refit(linear.weight, zeros[None], matrix, inverse)[0])
 
 
+def test_rows_of_different_counts_are_refitted_as_each_would_be_alone(linear):
+    matrix, inverse = damped(linear.hessian, 1e-3)
+    zeros = torch.arange(12).expand(1, 6, 12) < torch.tensor([0, 3, 12, 3, 7, 7])[:, None]
+    fitted = refit(linear.weight, zeros, matrix, inverse)
+    for row in range(6):
+        alone = refit(linear.weight[:, row : row + 1], zeros[:, row : row + 1], matrix, inverse)
+        torch.testing.assert_close(fitted[:, row], alone[:, 0], rtol=1e-10, atol=1e-12)
+    assert torch.equal(fitted[0, 0], linear.weight[0, 0])
+    assert not fitted[0, 2].any()
+
+
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 11, 12])
 def test_a_refit_solves_the_normal_equations_however_many_are_left(linear, count):
     matrix, inverse = damped(linear.hessian, 1e-3)
