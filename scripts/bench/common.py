@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 import warnings
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -19,6 +19,16 @@ from typing import Any
 def parser(description: str | None) -> ArgumentParser:
     """A parser that shows a script's docstring as it stands."""
     return ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+
+
+def report_parts(arguments: ArgumentParser, parts: dict[str, Callable[[Namespace], object]]) -> None:
+    """Parse the command line, run those of a script's parts that it names, or all, and report what each found."""
+    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
+    args = arguments.parse_args()
+    if unknown := [name for name in args.parts if name not in parts]:
+        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
+    silence()
+    report({name: parts[name](args) for name in args.parts or parts})
 
 
 def refuse_under_load() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import once, parser, report, silence
+from common import once, parser, report_parts
 
 from lightning_transfer.asking import Choosing
 from lightning_transfer.commands.prompt_grid import prompt_grid
@@ -147,17 +147,11 @@ def spread(values: list[float]) -> str:
 
 
 def main() -> None:
-    parts = {"words": words, "shots": shots, "order": order}
     arguments = parser(__doc__)
-    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=200)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_prompts"))
-    args = arguments.parse_args()
-    if unknown := [name for name in args.parts if name not in parts]:
-        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
-    silence()
-    report({name: parts[name](args) for name in args.parts or parts})
+    report_parts(arguments, {"words": words, "shots": shots, "order": order})
 
 
 if __name__ == "__main__":

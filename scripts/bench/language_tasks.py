@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import once, parser, report, silence
+from common import once, parser, report_parts
 from language_prompts import model, spread
 
 from lightning_transfer.asking import Saying
@@ -106,18 +106,12 @@ def _asking(way: str, seed: int) -> Saying:
 
 
 def main() -> None:
-    parts = {"patterns": patterns, "reasoning": reasoning}
     arguments = parser(__doc__)
-    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=20)
     arguments.add_argument("--problems", type=int, default=40)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tasks"))
-    args = arguments.parse_args()
-    if unknown := [name for name in args.parts if name not in parts]:
-        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
-    silence()
-    report({name: parts[name](args) for name in args.parts or parts})
+    report_parts(arguments, {"patterns": patterns, "reasoning": reasoning})
 
 
 if __name__ == "__main__":

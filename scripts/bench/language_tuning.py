@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import once, parser, quiet_trainer, report, silence
+from common import once, parser, quiet_trainer, report_parts
 from language_prompts import PAIRS, spread
 from lightning.pytorch import seed_everything
 from torch.optim import AdamW
@@ -153,20 +153,14 @@ def _draw(found: dict[str, Any], path: Path, part: str) -> None:
 
 
 def main() -> None:
-    parts = {"words": words, "few": few, "all": everything}
     arguments = parser(__doc__)
-    arguments.add_argument("parts", nargs="*", help=", ".join(parts))
     arguments.add_argument("--rows", type=int, default=150)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--steps", type=int, default=30)
     arguments.add_argument("--all_steps", type=int, default=100)
     arguments.add_argument("--ways", nargs="+", default=[*WAYS], choices=[*WAYS], help="of `few`")
     arguments.add_argument("--out", type=Path, default=Path("runs/language_tuning"))
-    args = arguments.parse_args()
-    if unknown := [name for name in args.parts if name not in parts]:
-        arguments.error(f"{unknown[0]} is none of {', '.join(parts)}")
-    silence()
-    report({name: parts[name](args) for name in args.parts or parts})
+    report_parts(arguments, {"words": words, "few": few, "all": everything})
 
 
 if __name__ == "__main__":
