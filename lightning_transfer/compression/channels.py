@@ -29,7 +29,7 @@ def remove_channels(
     ratio: float,
     importance: Importance = "magnitude",
     ranking: Ranking = "layer",
-    round_to: int = 1,
+    round_to: int = 8,
 ) -> dict[str, str]:
     """Take the least important channels out of a classifier, in place.
 

@@ -39,9 +39,9 @@ def build(name, **options):
     return model
 
 
-def prune(model, ratio=0.3, **options):
+def prune(model, ratio=0.3, round_to=1, **options):
     narrow = deepcopy(model)
-    return narrow, remove_channels(narrow, IMAGE[:1], ratio, **options)
+    return narrow, remove_channels(narrow, IMAGE[:1], ratio, round_to=round_to, **options)
 
 
 def zeroed(dense, narrow):
@@ -122,7 +122,7 @@ def test_taylor_takes_the_channels_without_a_gradient():
     loss = cross_entropy(dense(IMAGE).logits, torch.tensor([0, 1]))
     loss.backward()
     bias = dense.backbone.module[-3].bias.data
-    remove_channels(dense, IMAGE[:1], 2 / 24, importance="taylor")
+    remove_channels(dense, IMAGE[:1], 2 / 24, importance="taylor", round_to=1)
     assert torch.equal(dense.backbone.module[-3].bias.data, bias[[i for i in range(24) if i not in (0, 5)]])
 
 
