@@ -18,7 +18,8 @@ _COMPUTED = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
 class Int8Export(IntegerExport):
     """ONNX with static 8-bit quantisation: unsigned activations, signed weights with a scale for each output channel.
 
-    What holds for ranges and processors is said at `IntegerExport`; the file is that of `OnnxExport` otherwise.
+    What holds for ranges and processors is said at `IntegerExport`; the file is that of `OnnxExport` otherwise. A session whose option
+    `session.x64quantprecision` is 1 computes weights of 8 bits without overflow where VNNI is lacking, and takes longer.
 
     Args:
         images: of the training split, by which ranges are found, at least 1.

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 from weakref import finalize
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_transfer.compression.timing import Timing, time_beside
 from lightning_transfer.exports.base import ExportFormat, Runner
 from lightning_transfer.exports.deployed import Deployed
 from lightning_transfer.exports.quantised import in_floats, is_quantised
+from lightning_transfer.quantisation.layer import quantised_layers
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
 _EAGER = "torch float32"
@@ -74,6 +76,13 @@ class IntegerExport(ExportFormat):
         self._folder.mkdir()
         self.plain.write(in_floats(model) if trained else model, self.twin)
         if trained:
+            if self.reduce_range and (
+                wide := [name for name, layer in quantised_layers(model.model).items() if layer.bits > 7]
+            ):
+                rank_zero_warn(
+                    f"{wide[0]} and {len(wide) - 1} more layers were trained with weights of 8 bits, whose products overflow on processors "
+                    "without VNNI; FakeQuantise(weight_bits=7) trains for these, and reduce_range=false says that others are meant"
+                )
             self.plain.write(model, path)
         else:
             self.calibrate(model, self.twin, path, self._seen)

@@ -10,6 +10,7 @@ from lightning_transfer.edits import FakeQuantise
 from lightning_transfer.exports import Int8Export, OnnxExport, TorchExport, compare, write_checked
 from lightning_transfer.exports.quantised import in_floats, in_integers, is_quantised
 from lightning_transfer.quantisation import ActivationQuantiser, QuantisedLayer, weight_scale
+from lightning_transfer.quantisation.layer import quantised_layers
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package)
@@ -25,6 +26,7 @@ def as_onnx(network, image, path):
     program.save(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")  # exact also where the processor lacks VNNI
     options.optimized_model_filepath = str(path.with_suffix(".run.onnx"))
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0])
@@ -113,7 +115,7 @@ def test_a_network_is_written_with_integers_and_answers_alike(deployed, images, 
 
 
 def test_int8_writes_what_was_trained_without_looking_at_images(deployed, images, tmp_path):
-    model, form = trained(deployed, images), Int8Export()
+    model, form = trained(deployed, images), Int8Export(reduce_range=False)
     form.write(model, tmp_path / "a.onnx")
     OnnxExport().write(model, tmp_path / "b.onnx")
     first, second = (OnnxExport().load(tmp_path / name) for name in ("a.onnx", "b.onnx"))
@@ -121,6 +123,15 @@ def test_int8_writes_what_was_trained_without_looking_at_images(deployed, images
     assert [*form.speed(model, tmp_path / "a.onnx", images[2][None], rounds=1)] == [
         "torch float32", "onnxruntime float32", "onnxruntime int8",
     ]  # fmt: skip
+
+
+def test_int8_says_where_eight_bits_overflow(deployed, images, tmp_path):
+    model = trained(deployed, images)
+    with pytest.warns(UserWarning, match=r"and 1\d more layers were trained with weights of 8 bits.*weight_bits=7"):
+        Int8Export(reduce_range=True).write(model, tmp_path / "a.onnx")
+    for layer in quantised_layers(model.model).values():
+        layer.bits = 7
+    Int8Export(reduce_range=True).write(model, tmp_path / "b.onnx")
 
 
 def test_torch_writes_the_rounding_itself(deployed, images, tmp_path):
