@@ -142,6 +142,7 @@ def one_seed(args: Namespace, seed: int) -> dict[str, dict[str, Any]]:
 
 def draw(table: dict[str, dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -158,6 +159,11 @@ def draw(table: dict[str, dict[str, Any]], path: Path) -> None:
             axes.annotate(label, (row[key], row["accuracy"][0]), (4, 3), textcoords="offset points", fontsize=6)
     left.set(xscale="log", xlabel="milliseconds for one image, ONNX Runtime, one thread", ylabel="test accuracy, %")
     right.set(xscale="log", xlabel="megabytes of the file")
+    for axes in (left, right):
+        axes.margins(x=0.13)  # for the names
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+        axes.minorticks_off()
     figure.suptitle("full: floating-point numbers, hollow: 8-bit integers")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
