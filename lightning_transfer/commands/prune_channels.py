@@ -63,7 +63,8 @@ def prune_channels(
         importance: `magnitude` of a channel's weights in all layers that have it, or `taylor`: by the loss's gradient on training images,
             how the loss changes without it.
         ranking: `layer` takes the same share everywhere, `isomorphic` the least important of all that are coupled alike.
-        round_to: kept channels are a multiple of it, at least 1; runtimes for CPUs compute in blocks of 8 or 16, and take longer for a rest than for a block.
+        round_to: kept channels are a multiple of it, at least 1; runtimes for CPUs compute in blocks of 8 or 16, and can take longer for a
+            rest than for a block.
         data: brings training images, and test images; the checkpoint's own if not given.
         images: for gradients and statistics, at least 1.
         recompute_batch_norm: whether statistics of batch norms are computed anew from training images. Frozen norms keep theirs.

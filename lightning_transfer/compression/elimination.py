@@ -34,6 +34,7 @@ class Elimination:
         block: (R, n, size, size) the inverse's blocks on the diagonal.
         unit: (R, n) numbers of these units.
         fixed: (R, n) which of them are fixed.
+        columns: (R, n · size) numbers of their weights.
 
     Reference:
         Frantar, Alistarh, "Optimal Brain Compression: A Framework for Accurate Post-Training Quantization and Pruning", NeurIPS 2022,

@@ -7,9 +7,8 @@ from lightning_transfer.compression.kept import KeptLayers
 from lightning_transfer.compression.layers import choose_layers
 from lightning_transfer.compression.network import compress_network
 
-HALF = ExactOBS(
-    Unstructured(0.5), damping=0.01
-)  # at 1e-4 last digits of the inputs, which differ among processors, reach a thousandth
+# at a damping of 1e-4 last digits of the inputs, which differ among processors, reach a thousandth
+HALF = ExactOBS(Unstructured(0.5), damping=0.01)
 
 
 class Net(nn.Module):
