@@ -1,8 +1,10 @@
 """Accuracy against sparsity and bits, of a fine-tuned network: by magnitude, with a refit, by OBS, with batch norm corrected or not, trained on or not.
 
 usage: python scripts/bench/compression.py --out runs/compression [--config finetune/digits] [--seeds 3] [--sparsities 0.5 0.7 0.8 0.9 0.95]
-       [--bits 8 4 3 2] [--steps 60]
-`trained` has gone on for so many steps with its zeros kept, on the labels that the dense network had.
+       [--bits 8 4 3 2] [--steps 60] [--KEY VALUE ...]
+`trained` has gone on for so many steps with its zeros kept, on the labels that the dense network had. KEYs are those of the training:
+--config finetune/mnist --model.backbone.name=resnet10t --model.backbone.pretrained=false --data.image_size=32 --data.labels_per_class=100
+measures a ResNet from random weights.
 Prints a table (test accuracy in %, mean ± deviation over seeds) and, as its last line, one JSON object; what an earlier run of the same
 folder has measured is not measured again. No speed is measured: zeros and rounded weights have none.
 """
@@ -95,7 +97,9 @@ def accuracy(module: Any, data: Any) -> float:
     from lightning_transfer.reports.score import score
 
     data.setup("test")
-    found = score(module.eval(), data.test_dataloader(), torch.device("cpu"))
+    loaders = data.test_dataloader()
+    loader = loaders["test"] if isinstance(loaders, dict) else loaders
+    found = score(module.eval(), loader, torch.device("cpu"))
     return 100 * (found.logits.argmax(1) == found.target).float().mean().item()
 
 
@@ -111,13 +115,12 @@ def main() -> None:
     arguments.add_argument("--images", type=int, default=1000, help="for calibration")
     arguments.add_argument("--max_columns", type=int, default=600, help="of a layer that is pruned in the exact order")
     arguments.add_argument("--targets", help="regular expression of layer names, for a trial")
-    arguments.add_argument("--epochs", type=int, help="of the fine-tuning, for a trial")
-    args = arguments.parse_args()
+    args, extra = arguments.parse_known_args()
     silence()
 
     found: dict[str, list[dict[str, float]]] = {}
     for seed in range(args.seeds):
-        one_seed(seed, args, found)
+        one_seed(seed, args, extra, found)
     print(f"\n{'way':<36}{'zeros':>7}  {'as it is':>14}  {'norms corrected':>16}  {'seconds':>7}")
     rows = []
     for way, runs in found.items():
@@ -130,18 +133,18 @@ def main() -> None:
     report({"seeds": args.seeds, "ways": rows})
 
 
-def one_seed(seed: int, args: Namespace, found: dict[str, list[dict[str, float]]]) -> None:
+def one_seed(seed: int, args: Namespace, extra: list[str], found: dict[str, list[dict[str, float]]]) -> None:
     """Train, compress in all ways, and add what they reach."""
     from lightning_transfer import TransferModule
     from lightning_transfer.data import ImageData
 
     folder = args.out / str(seed)
-    extra = [] if args.epochs is None else [f"--trainer.max_epochs={args.epochs}"]
-    if not (folder / "dense" / "best.ckpt").is_file():
-        train_and_test(args.config, folder / "dense", seed, extra)
-    module = TransferModule.load_from_checkpoint(folder / "dense" / "best.ckpt", map_location="cpu").eval()
+    checkpoint = folder / "training" / "best.ckpt"
+    if not checkpoint.is_file():
+        train_and_test(args.config, checkpoint.parent, seed, extra)
+    module = TransferModule.load_from_checkpoint(checkpoint, map_location="cpu").eval()
     module.setup("predict")  # lays out the weights
-    data = ImageData.load_from_checkpoint(folder / "dense" / "best.ckpt")
+    data = ImageData.load_from_checkpoint(checkpoint)
     for way, (compressions, steps) in ways(args).items():
         name = way.replace(", ", "_").replace(" ", "_").replace(":", "_")
 

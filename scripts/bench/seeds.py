@@ -2,8 +2,8 @@
 
 usage: python scripts/bench/seeds.py finetune/stamps [finetune/emoji ...] [--first CONFIG] [--split val] [--seeds 3] [--out runs/seeds] [--KEY VALUE ...]
 A seed drives training, splits and the choice of few labels or novel classes. Tested is best.ckpt, as after `fit`; a configuration whose header
-says `test` is tested without a training. KEYs are those of its command. `--first image_text/clip_emoji` trains that one before, with the same
-seed, and the others begin at its best.ckpt, which they name pretrained/clip_emoji/best.ckpt. What is
+says `test` is tested without a training. KEYs are those of its command. `--first finetune/digits` trains that one before, with the same
+seed, and the others begin at its best.ckpt, in the place of the .../digits/best.ckpt that they name. What is
 chosen is chosen with `--split val`, which looks at no test image. An interrupted run goes on where it was: what has been measured of a recipe
 with the same KEYs is not measured again.
 Prints a table and, as its last line, one JSON object.
@@ -11,11 +11,12 @@ Prints a table and, as its last line, one JSON object.
 
 import io
 import json
+import re
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -35,18 +36,6 @@ def quiet() -> Iterator[None]:
     except (Exception, SystemExit):
         print(said.getvalue(), file=sys.stderr)
         raise
-
-
-def read_recipe(config: str, paths: Mapping[str, str]) -> str:
-    """The text of a configuration, other files in the place of those it names."""
-    from lightning_transfer.configs_path import find_config
-
-    text = Path(find_config(config)).read_text()
-    for named, path in paths.items():
-        if named not in text:
-            raise ValueError(f"{config} does not name {named}, so it does not begin there")
-        text = text.replace(named, path)
-    return text
 
 
 def split_key(recipe: str) -> str:
@@ -71,8 +60,9 @@ def train_and_test(
         recipe: the configuration's text, if it is not to be as it stands.
     """
     from lightning_transfer.cli import TransferCLI
+    from lightning_transfer.configs_path import find_config
 
-    recipe = recipe or read_recipe(config, {})
+    recipe = recipe or Path(find_config(config)).read_text()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / "recipe.yaml").write_text(recipe)
@@ -88,8 +78,8 @@ def train_and_test(
         seconds = time.perf_counter() - begin
         best = cli.trainer.checkpoint_callback.best_model_path
         measure = cli.trainer.test if split == "test" else cli.trainer.validate
-        (result,) = measure(cli.model, datamodule=cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
-    return result, seconds
+        sets = measure(cli.model, datamodule=cli.datamodule, ckpt_path=best, weights_only=True, verbose=False)
+    return {name: float(value) for metrics in sets for name, value in metrics.items()}, seconds
 
 
 def figures_of(
@@ -97,7 +87,7 @@ def figures_of(
 ) -> tuple[dict[str, float], float]:
     """What `train_and_test` finds, or has found before by the same recipe and flags, behind the training that it begins at."""
     folder = out / config / str(seed)
-    asked = {"recipe": read_recipe(config, begin_at(first, out, seed)), "extra": list(extra), "split": split}
+    asked = {"recipe": recipe_behind(first, config, out, seed), "extra": list(extra), "split": split}
     kept = folder / "figures.json"
     if not kept.is_file() or json.loads(kept.read_text())["asked"] != asked:
         found = train_and_test(config, folder, seed, extra, split, asked["recipe"])
@@ -106,12 +96,18 @@ def figures_of(
     return result, seconds
 
 
-def begin_at(first: str | None, out: Path, seed: int) -> dict[str, str]:
-    """Train what a configuration begins at; returns the file that it names, and the one that there is now."""
+def recipe_behind(first: str | None, config: str, out: Path, seed: int) -> str:
+    """The text of a configuration; what it begins at, if that is to be trained before, is trained and named in it."""
+    from lightning_transfer.configs_path import find_config
+
+    text = Path(find_config(config)).read_text()
     if first is None:
-        return {}
+        return text
+    named = re.compile(rf"[\w/]+/{re.escape(Path(first).name)}/best\.ckpt")
+    if not named.search(text):
+        raise ValueError(f"{config} names no {Path(first).name}/best.ckpt, so it does not begin at {first}")
     figures_of(first, out, seed, (), "test", None)
-    return {f"pretrained/{Path(first).name}/best.ckpt": str(out / first / str(seed) / "best.ckpt")}
+    return named.sub(lambda _: str(out / first / str(seed) / "best.ckpt"), text)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
