@@ -80,8 +80,8 @@ class IntegerExport(ExportFormat):
                 wide := [name for name, layer in quantised_layers(model.model).items() if layer.bits > 7]
             ):
                 rank_zero_warn(
-                    f"{wide[0]} and {len(wide) - 1} more layers were trained with weights of 8 bits, whose products overflow on processors "
-                    "without VNNI; FakeQuantise(weight_bits=7) trains for these, and reduce_range=false says that others are meant"
+                    f"weights of 8 bits, with which {wide[0]} was trained, have products that overflow on processors without VNNI; "
+                    "FakeQuantise(weight_bits=7) trains for these, and reduce_range=false says that others are meant"
                 )
             self.plain.write(model, path)
         else:
