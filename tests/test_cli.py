@@ -41,6 +41,20 @@ def test_a_run_has_its_folder(ckpt):
     assert {"train/loss", "val/loss", "val/accuracy", "lr-AdamW/head"} <= set(header)
 
 
+def test_a_class_is_enough_for_a_backbone(complaint):
+    others = [
+        "--model=FinetuneModule",
+        "--data=FakeData",
+        "--data.image_size=32",
+        "--data.num_workers=0",
+        "--config=smoke",
+    ]
+    main(["fit", *others, "--model.backbone=Conv4"])
+    (config,) = Path("runs").rglob("config.yaml")
+    assert "class_path: lightning_transfer.backbones.Conv4" in config.read_text()
+    assert "'Conv5' is no model of timm" in complaint("fit", *others, "--model.backbone=Conv5")
+
+
 def test_checkpoint_alone_is_enough_and_flags_win(ckpt, capsys):
     for command in ("validate", "test", "predict"):
         main([command, "--ckpt_path", str(ckpt), "--trainer.enable_progress_bar=false"])

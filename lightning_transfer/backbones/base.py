@@ -63,7 +63,7 @@ class ModuleBackbone(Backbone):
         return embedding if isinstance(embedding, Features) else Features(embedding)
 
 
-def as_backbone(backbone: str | nn.Module, image_size: int | None = None) -> Backbone:
+def as_backbone(backbone: nn.Module | str, image_size: int | None = None) -> Backbone:
     """Make a backbone of a timm name, of a timm model, or of any module that states its `num_features`.
 
     Args:

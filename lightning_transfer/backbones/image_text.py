@@ -27,7 +27,7 @@ class ImageTextBackbone(Backbone):
         FileNotFoundError, ValueError: for an image-text model that is none.
     """
 
-    def __init__(self, image_text: str | nn.Module, projected: bool = True) -> None:
+    def __init__(self, image_text: nn.Module | str, projected: bool = True) -> None:
         from lightning_transfer.models.image_text_checkpoint import (  # models know of backbones
             ImageTextCheckpoint,
             as_image_text,

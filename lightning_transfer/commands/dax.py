@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 
 def dax(
     data: EpisodeData,
-    backbone: str | nn.Module | None = None,
+    backbone: nn.Module | str | None = None,
     ckpt_path: str | None = None,
     rows: int = 6,
     device: str = "auto",

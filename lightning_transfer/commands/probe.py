@@ -34,7 +34,7 @@ _SHOWN = (  # the file has all
 
 def probe(
     data: ImageData | None = None,
-    backbone: str | nn.Module | None = None,
+    backbone: nn.Module | str | None = None,
     ckpt_path: str | None = None,
     probes: list[Probe] | None = None,
     features: str | None = None,

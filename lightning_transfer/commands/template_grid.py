@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
 
 def template_grid(
-    image_text: str | nn.Module,
+    image_text: nn.Module | str,
     data: ImageData,
     templates: list[str] | str = "imagenet",
     synonyms: dict[str, list[str]] | None = None,

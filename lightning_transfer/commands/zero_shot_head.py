@@ -18,7 +18,7 @@ from lightning_transfer.templates import read_templates
 
 
 def zero_shot_head(
-    image_text: str | nn.Module,
+    image_text: nn.Module | str,
     data: ImageData,
     templates: list[str] | str = "single",
     words: dict[str, str] | None = None,

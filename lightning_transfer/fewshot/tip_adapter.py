@@ -41,7 +41,7 @@ class TipAdapterRule(EpisodeRule):
 
     def __init__(
         self,
-        image_text: str | nn.Module,
+        image_text: nn.Module | str,
         templates: str | list[str] | None = None,
         alpha: float = 1.0,
         beta: float = 5.5,

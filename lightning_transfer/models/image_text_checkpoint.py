@@ -32,7 +32,7 @@ class ImageTextCheckpoint(ImageTextModel):
         self.init_args = recorded
 
 
-def as_image_text(image_text: str | nn.Module) -> ImageTextModel:
+def as_image_text(image_text: nn.Module | str) -> ImageTextModel:
     """Freeze an image-text model, given as it is or by the path of its checkpoint (`.ckpt`).
 
     Raises:

@@ -114,7 +114,7 @@ class ModuleSource(Source):
         return Prediction(answer, Features(answer.new_empty(len(answer), 0)))
 
 
-def as_source(source: str | nn.Module) -> Source:
+def as_source(source: nn.Module | str) -> Source:
     """Make a source of a timm name, of a checkpoint of this package (`.ckpt`), or of any module that states its `num_classes`."""
     from lightning_transfer.models.checkpoint_source import CheckpointSource
 

@@ -31,7 +31,7 @@ class ZeroShotSource(Source):
     weights: Tensor
 
     def __init__(
-        self, image_text: str | nn.Module, templates: list[str] | str = "imagenet", words: list[str] | None = None
+        self, image_text: nn.Module | str, templates: list[str] | str = "imagenet", words: list[str] | None = None
     ) -> None:
         super().__init__()
         self.image_text = as_image_text(image_text)

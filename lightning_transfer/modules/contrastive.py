@@ -78,7 +78,7 @@ class ContrastiveModule(TransferModule):
 
     def __init__(
         self,
-        backbone: str | nn.Module,
+        backbone: nn.Module | str,
         loss: ViewLoss | None = None,
         num_classes: int = 1,
         projector: ProjectorFactory | None = None,

@@ -75,7 +75,7 @@ class DistillModule(TransferModule):
 
     def __init__(
         self,
-        backbone: str | nn.Module,
+        backbone: nn.Module | str,
         teacher: Teacher | nn.Module,
         num_classes: int,
         losses: dict[str, DistillLoss],

@@ -68,7 +68,7 @@ class FewShotModule(TransferModule):
 
     def __init__(
         self,
-        backbone: str | nn.Module,
+        backbone: nn.Module | str,
         rule: FewShotRule | None = None,
         inner_loop: InnerLoop | None = None,
         head: HeadFactory | None = None,

@@ -61,7 +61,7 @@ class FinetuneModule(TransferModule):
 
     def __init__(
         self,
-        backbone: str | nn.Module,
+        backbone: nn.Module | str,
         num_classes: int,
         optim: Optim | None = None,
         head: HeadFactory = LinearHead,

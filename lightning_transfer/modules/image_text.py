@@ -70,7 +70,7 @@ class ImageTextModule(TransferModule):
 
     def __init__(
         self,
-        backbone: str | nn.Module | None = None,
+        backbone: nn.Module | str | None = None,
         text_tower: TextTower | None = None,
         dim: int | None = 256,
         model: ImageTextModel | None = None,
@@ -112,7 +112,7 @@ class ImageTextModule(TransferModule):
 
     def _built(
         self,
-        backbone: str | nn.Module | None,
+        backbone: nn.Module | str | None,
         text_tower: TextTower | None,
         dim: int | None,
         model: ImageTextModel | None,

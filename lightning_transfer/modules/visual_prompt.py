@@ -63,7 +63,7 @@ class VisualPromptModule(TransferModule):
 
     def __init__(
         self,
-        source: str | nn.Module,
+        source: nn.Module | str,
         prompt: PixelPrompt | None,
         num_classes: int,
         mapping: LabelMapping,

@@ -53,7 +53,7 @@ class ZeroShotModule(TransferModule):
 
     def __init__(
         self,
-        image_text: str | nn.Module,
+        image_text: nn.Module | str,
         num_classes: int | None = None,
         templates: list[str] | str | None = None,
         words: list[str] | dict[str, str] | None = None,
