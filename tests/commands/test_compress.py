@@ -125,13 +125,18 @@ def test_a_budget_that_was_broken_off_goes_on(checkpoints, monkeypatch):
 
 
 @pytest.mark.parametrize("confident", [True, False])
-def test_the_strongest_that_validation_allows_is_written(checkpoints, confident):
+def test_the_strongest_that_validation_allows_is_written(checkpoints, confident, monkeypatch):
+    from lightning_transfer.reports import compression
+
+    scored, score = [], compression.score
+    monkeypatch.setattr(compression, "score", lambda *arguments: scored.append(arguments[0]) or score(*arguments))
     strengths = [0.1, 0.5, 0.9, 0.97, 0.99]
     bound = Bound(0.2, strengths, metric="nll", confident=confident)
     halve(checkpoints[2], out="bound.ckpt", bound=bound)
     report = read("bound.json")
     tried = {trial["strength"]: trial for trial in report["trials"]}
     assert len(tried) <= 3
+    assert len(scored) == 1 + len(tried) + 2  # the dense network once a split
     for trial in tried.values():
         assert trial["allowed"] == (trial["drop"]["high" if confident else "value"] <= 0.2)
     best = max(strength for strength, trial in tried.items() if trial["allowed"])
