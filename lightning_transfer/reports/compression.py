@@ -21,7 +21,7 @@ from lightning_transfer.metrics.bootstrap import Interval, bootstrap
 from lightning_transfer.metrics.weighted import weighted_metrics
 from lightning_transfer.metrics.weighted_errors import weighted_errors
 from lightning_transfer.modules import TransferModule
-from lightning_transfer.reports.score import score
+from lightning_transfer.reports.score import score, tested
 
 _SHOWN = ("accuracy", "ece", "nll", "mae", "rmse", "r2")
 _BATCH = 32
@@ -160,8 +160,7 @@ class Judge:
         self.data.setup("validate" if split == "val" else "test")
         if split == "val":
             return self.data.val_dataloader()
-        loaders = self.data.test_dataloader()
-        return loaders["test"] if isinstance(loaders, dict) else loaders
+        return tested(self.data)["test"]
 
 
 def require_split(data: ImageData, split: Literal["val", "test"], reason: str) -> None:

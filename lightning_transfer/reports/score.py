@@ -24,13 +24,18 @@ def score_all(module: TransferModule, data: ImageData, device: torch.device) -> 
     """
     data.prepare_data()
     data.setup("test")
-    loaders = data.test_dataloader()
-    named: dict[str, Iterable[ImageBatch]] = loaders if isinstance(loaders, dict) else {"test": loaders}
+    named = tested(data)
     if "val" in data.splits():
         data.setup("validate")
         named = {"val": data.val_dataloader(), **named}
     module.to(device).eval()
     return {name: score(module, loader, device) for name, loader in named.items()}
+
+
+def tested(data: ImageData) -> dict[str, Iterable[ImageBatch]]:
+    """Loaders of the test split, `test`, and of all named sets; the data is set up for a test."""
+    loaders = data.test_dataloader()
+    return loaders if isinstance(loaders, dict) else {"test": loaders}
 
 
 @torch.no_grad()  # inference mode would leave tensors that no temperature can be fitted on

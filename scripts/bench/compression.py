@@ -94,12 +94,10 @@ def accuracy(module: Any, data: Any) -> float:
     """Of the test split, in %."""
     import torch
 
-    from lightning_transfer.reports.score import score
+    from lightning_transfer.reports.score import score, tested
 
     data.setup("test")
-    loaders = data.test_dataloader()
-    loader = loaders["test"] if isinstance(loaders, dict) else loaders
-    found = score(module.eval(), loader, torch.device("cpu"))
+    found = score(module.eval(), tested(data)["test"], torch.device("cpu"))
     return 100 * (found.logits.argmax(1) == found.target).float().mean().item()
 
 
